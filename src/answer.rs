@@ -1,0 +1,133 @@
+//! What a record means for a request, what a response means for the record, and the answers in between.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use http_body::Body;
+
+use crate::body::{Buffered, ResponseBody};
+use crate::capture::Captured;
+use crate::config::{Config, KEY_HEADER};
+use crate::event::Outcome;
+use crate::fingerprint::Fingerprint;
+use crate::guard::{Ownership, Settlement};
+use crate::key::Fence;
+use crate::policy::{OnLost, Reply, Retention};
+use crate::refusal::{Refusal, RefusalCode};
+use crate::snapshot::{REPLAYED, Snapshot};
+use crate::store::claim::{Completed, Record, State};
+use crate::store::traits::Store;
+use crate::store::wire;
+
+/// What a record means for a request that did not get it.
+pub(crate) enum Verdict {
+    Replay(Snapshot),
+    Refuse(Refusal),
+    /// Another request is at it; the refusal is for those who do not wait.
+    Busy(Fence, Refusal),
+}
+
+pub(crate) fn judge(config: &Config, record: &Record, fingerprint: &Fingerprint) -> Verdict {
+    if !record.fingerprint().matches(fingerprint) {
+        return Verdict::Refuse(Refusal::new(RefusalCode::Mismatch));
+    }
+    let lease_left = match record.state() {
+        State::Completed { payload } => {
+            return match wire::decode(payload) {
+                Ok(Snapshot::Tombstone { location, .. }) => {
+                    Verdict::Refuse(Refusal::new(RefusalCode::ResponseUnavailable).at(location))
+                }
+                Ok(snapshot) => Verdict::Replay(snapshot),
+                Err(_) => Verdict::Refuse(Refusal::new(RefusalCode::RecordUnreadable)),
+            };
+        }
+        State::InFlight { lease_left } => *lease_left,
+    };
+    if lease_left.is_zero() && (record.is_committed() || config.on_lost == OnLost::Refuse) {
+        return Verdict::Refuse(Refusal::new(RefusalCode::OutcomeUnknown));
+    }
+    let refusal = config.refuse_for_now(RefusalCode::InProgress, Some(lease_left));
+    Verdict::Busy(record.fence(), refusal)
+}
+
+/// What becomes of the record.
+pub(crate) fn decide<R: Body, St: Store>(
+    config: &Config,
+    head: &response::Parts,
+    captured: &Captured<R>,
+    ownership: &Ownership<St>,
+) -> Settlement {
+    let (trailers, whole) = match captured {
+        Captured::Whole(body) => (body.trailers(), Some(body)),
+        Captured::Flowing(..) => (None, None),
+        Captured::WrongLength(_) | Captured::Broken(..) => return Settlement::Abandon,
+    };
+    let (status, headers) = (head.status, &head.headers);
+    let reply = Reply {
+        status,
+        headers,
+        trailers,
+        attempt: ownership.attempt(),
+    };
+    let keep = head.extensions.get().unwrap_or(&config.keep);
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    if !switches && !keep.keeps(&reply) {
+        return if ownership.is_committed() {
+            Settlement::Abandon
+        } else {
+            Settlement::Release
+        };
+    }
+    let tombstone = wire::tombstone(status, headers);
+    let payload = match whole {
+        Some(body) => wire::response(status, headers, body),
+        None => tombstone.clone(),
+    };
+    let retention = match head.extensions.get() {
+        Some(Retention(retention)) => (*retention).min(config.retention),
+        None => config.retention,
+    };
+    Settlement::Complete(Completed::new(payload, tombstone, retention))
+}
+
+/// The recorded response, marked as such.
+pub(crate) fn replay<R: Body>(
+    config: &Config,
+    parts: &Parts,
+    snapshot: Snapshot,
+) -> Response<ResponseBody<R>> {
+    let Snapshot::Response {
+        status,
+        headers,
+        body,
+        trailers,
+    } = snapshot
+    else {
+        return refuse(config, &Refusal::new(RefusalCode::ResponseUnavailable));
+    };
+    let mut response = Response::new(ResponseBody::whole(Buffered::new(body, trailers)));
+    *response.status_mut() = status;
+    *response.headers_mut() = mark(headers, &parts.headers);
+    response.extensions_mut().insert(Outcome::Replayed);
+    response
+}
+
+fn mark(mut headers: HeaderMap, request: &HeaderMap) -> HeaderMap {
+    headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+    if let Some(key) = request.get(KEY_HEADER) {
+        headers.insert(HeaderName::from_static(KEY_HEADER), key.clone());
+    }
+    headers
+}
+
+/// The layer's own answer.
+pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<ResponseBody<R>> {
+    let mut response = refusal
+        .render(&*config.form)
+        .map(|body| ResponseBody::whole(Buffered::new(body, None)));
+    response.extensions_mut().insert(match refusal.code() {
+        RefusalCode::Mismatch => Outcome::Mismatch,
+        RefusalCode::InProgress => Outcome::InProgress,
+        _ => Outcome::Refused,
+    });
+    response
+}

@@ -1,0 +1,150 @@
+//! What is bounded: executions, waiters, bytes. Shared by all clones of a layer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// How much of everything there is right now.
+#[derive(Default)]
+pub(crate) struct Bounds {
+    /// Claims that have not ended, their connections there or gone.
+    pub(crate) executions: AtomicUsize,
+    /// Those of them whose connection is gone.
+    pub(crate) detached: AtomicUsize,
+    /// Outcomes that the store has not taken yet.
+    pub(crate) unsettled: AtomicUsize,
+    /// The bytes of those.
+    pub(crate) unsettled_bytes: AtomicUsize,
+    /// Bytes of request bodies in memory.
+    pub(crate) buffered: AtomicUsize,
+    /// Requests that wait for another one.
+    pub(crate) waiters: AtomicUsize,
+    drains: AtomicUsize,
+    ended: Notify,
+}
+
+type Gauge = fn(&Bounds) -> &AtomicUsize;
+
+impl Bounds {
+    /// Takes `amount` of a gauge, until the share is dropped.
+    pub(crate) fn take(self: &Arc<Self>, gauge: Gauge, amount: usize) -> Share {
+        gauge(self).fetch_add(amount, Ordering::SeqCst);
+        Share {
+            bounds: Arc::clone(self),
+            gauge,
+            amount,
+        }
+    }
+
+    /// The same, unless there would be more than `most` of it.
+    pub(crate) fn take_within(
+        self: &Arc<Self>,
+        gauge: Gauge,
+        amount: usize,
+        most: usize,
+    ) -> Option<Share> {
+        let share = self.take(gauge, amount);
+        (gauge(self).load(Ordering::SeqCst) <= most).then_some(share)
+    }
+
+    /// What a drain waits for.
+    pub(crate) fn left(&self) -> usize {
+        self.executions.load(Ordering::SeqCst) + self.unsettled.load(Ordering::SeqCst)
+    }
+
+    /// Returns when nothing is left.
+    pub(crate) async fn drained(&self) {
+        self.drains.fetch_add(1, Ordering::SeqCst);
+        let _drain = Decrement(&self.drains);
+        loop {
+            // Made before the look, so that an end in between is not missed.
+            let ended = self.ended.notified();
+            if self.left() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+impl fmt::Debug for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bounds")
+            .field("left", &self.left())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of a gauge, given back when dropped.
+pub(crate) struct Share {
+    bounds: Arc<Bounds>,
+    gauge: Gauge,
+    amount: usize,
+}
+
+impl Share {
+    /// Takes `amount` more; `false` when there would be more than `most` in all.
+    pub(crate) fn grow_within(&mut self, amount: usize, most: usize) -> bool {
+        self.amount += amount;
+        let before = (self.gauge)(&self.bounds).fetch_add(amount, Ordering::SeqCst);
+        before.saturating_add(amount) <= most
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        (self.gauge)(&self.bounds).fetch_sub(self.amount, Ordering::SeqCst);
+        if self.bounds.drains.load(Ordering::SeqCst) > 0 {
+            self.bounds.ended.notify_waiters();
+        }
+    }
+}
+
+struct Decrement<'a>(&'a AtomicUsize);
+
+impl Drop for Decrement<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_given_back_when_dropped_or_refused() {
+        let bounds = Arc::new(Bounds::default());
+        let mut share = bounds.take(|bounds| &bounds.buffered, 10);
+
+        assert!(
+            bounds
+                .take_within(|bounds| &bounds.buffered, 6, 15)
+                .is_none()
+        );
+        assert_eq!(bounds.buffered.load(Ordering::SeqCst), 10);
+        assert!(share.grow_within(5, 15));
+        assert!(!share.grow_within(1, 15));
+        drop(share);
+        assert_eq!(bounds.buffered.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_drain_ends_with_the_last_execution() {
+        let bounds = Arc::new(Bounds::default());
+        let share = bounds.take(|bounds| &bounds.executions, 1);
+        let drain = tokio::spawn({
+            let bounds = bounds.clone();
+            async move { bounds.drained().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!drain.is_finished());
+
+        drop(share);
+
+        drain.await.unwrap();
+        assert_eq!(bounds.drains.load(Ordering::SeqCst), 0);
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading bodies within bounds: the request's before the claim, the response's before the answer.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame};
+
+use crate::body::Buffered;
+use crate::bounds::Share;
+use crate::clock;
+use crate::fingerprint::Fingerprinter;
+use crate::refusal::RefusalCode;
+
+/// What a panic was thrown with.
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// Drives a future of the application's; a panic is an answer, and the future is dropped before it is given.
+pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
+    let mut future = pin!(Some(future));
+    poll_fn(|cx| {
+        let Some(running) = future.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => {
+                // What panics while it is dropped has nothing to add.
+                let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+                Poll::Ready(Err(panic))
+            }
+        }
+    })
+    .await
+}
+
+/// The request's body, whole, with its bytes added to the fingerprint as they come and counted in `share`.
+pub(crate) async fn read_request<B: Body<Data = Bytes>>(
+    body: B,
+    headers: &HeaderMap,
+    fingerprint: &mut Fingerprinter,
+    most: usize,
+    share: &mut Share,
+    most_in_all: usize,
+) -> Result<Buffered, RefusalCode> {
+    let declared = content_length(headers)
+        .unwrap_or(0)
+        .max(body.size_hint().lower());
+    if declared > most as u64 {
+        return Err(RefusalCode::RequestTooLarge);
+    }
+    let mut body = pin!(body);
+    let mut read = Buffered::default();
+    while let Some(frame) = next_frame(body.as_mut()).await {
+        let frame = frame.map_err(|_| RefusalCode::RequestBodyUnreadable)?;
+        if let Some(data) = frame.data_ref() {
+            if data.len() > most - read.len() {
+                return Err(RefusalCode::RequestTooLarge);
+            }
+            if !share.grow_within(data.len(), most_in_all) {
+                return Err(RefusalCode::Overloaded);
+            }
+            fingerprint.body(data);
+        }
+        read.push(frame);
+    }
+    Ok(read)
+}
+
+/// A response body, held as long as that is reasonable.
+pub(crate) enum Captured<R: Body> {
+    /// It has ended, as it should.
+    Whole(Buffered),
+    /// It is too large, too slow or meant to flow.
+    Flowing(Buffered, Pin<Box<R>>),
+    /// It has ended, and not as its `Content-Length` says.
+    WrongLength(Buffered),
+    /// It broke.
+    Broken(Buffered, R::Error),
+}
+
+/// Holds a response body until it ended, grew beyond `most` bytes, or `hold_for` has passed.
+pub(crate) async fn capture<R: Body<Data = Bytes>>(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: R,
+    most: usize,
+    hold_for: Duration,
+) -> Captured<R> {
+    let mut held = Buffered::default();
+    if body.is_end_stream() {
+        return ended(status, headers, held);
+    }
+    let mut body = Box::pin(body);
+    if body.size_hint().lower() > most as u64 {
+        return Captured::Flowing(held, body);
+    }
+    let holding = async {
+        while let Some(frame) = next_frame(body.as_mut()).await {
+            held.push(frame?);
+            if held.len() > most {
+                return Ok(false);
+            }
+            // A body that is always ready must not starve its own deadline.
+            tokio::task::consume_budget().await;
+        }
+        Ok(true)
+    };
+    match clock::within(hold_for, holding).await {
+        Some(Ok(true)) => ended(status, headers, held),
+        Some(Ok(false)) | None => Captured::Flowing(held, body),
+        Some(Err(error)) => Captured::Broken(held, error),
+    }
+}
+
+/// Whether a response is meant to flow: it is not held at all.
+pub(crate) fn flows(status: StatusCode, headers: &HeaderMap) -> bool {
+    const FLOWING: [&[u8]; 3] = [
+        b"text/event-stream",
+        b"multipart/x-mixed-replace",
+        b"application/x-ndjson",
+    ];
+    let media_type = headers.get(CONTENT_TYPE).map(|value| {
+        let value = value.as_bytes();
+        value
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+    });
+    status == StatusCode::SWITCHING_PROTOCOLS
+        || media_type.is_some_and(|it| {
+            FLOWING
+                .iter()
+                .any(|flowing| it.eq_ignore_ascii_case(flowing))
+        })
+}
+
+fn ended<R: Body>(status: StatusCode, headers: &HeaderMap, held: Buffered) -> Captured<R> {
+    // RFC 9110, section 8.6: a 304 tells the length of a body that it does not have.
+    let told = content_length(headers).filter(|_| status != StatusCode::NOT_MODIFIED);
+    match told {
+        Some(told) if told != held.len() as u64 => Captured::WrongLength(held),
+        _ => Captured::Whole(held),
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn next_frame<B: Body>(mut body: Pin<&mut B>) -> Option<Result<Frame<B::Data>, B::Error>> {
+    poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+}

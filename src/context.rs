@@ -1,0 +1,242 @@
+//! What a handler sees of the layer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::error::LeaseLost;
+use crate::key::{ChildKey, Fence, IdempotencyKey, RecordKey};
+use crate::lease::Lease;
+use crate::store::boxed::BoxStore;
+use crate::store::claim::{Owner, Settled};
+use crate::store::traits::Store;
+
+/// The handler's view of its request's key: an extension of every guarded request, and with feature `axum` an
+/// extractor (`Idempotency`, or `Option<Idempotency>` where requests without a key are welcome).
+///
+/// ```
+/// # #[cfg(feature = "axum")] {
+/// use axum::{Router, routing::post};
+/// use tower_idempotency::{Idempotency, IdempotencyLayer, LeaseLost};
+///
+/// async fn charge(key: Idempotency) -> Result<String, axum::http::StatusCode> {
+///     // Durable before it returns: from here on a crash is answered `idempotency_outcome_unknown`.
+///     key.point_of_no_return().await.map_err(|_: LeaseLost| axum::http::StatusCode::CONFLICT)?;
+///     // The provider recognises a second attempt by the same derived key.
+///     Ok(format!("charged with {}", key.child("charge").as_str()))
+/// }
+///
+/// let app: Router = Router::new().route("/charges", post(charge)).layer(IdempotencyLayer::default());
+/// # let _ = app;
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Idempotency(Arc<Context>);
+
+struct Context {
+    key: IdempotencyKey,
+    record: RecordKey,
+    claim: Option<Claimed>,
+}
+
+/// What there is only under protection.
+pub(crate) struct Claimed {
+    pub(crate) store: BoxStore,
+    pub(crate) owner: Owner,
+    pub(crate) attempt: u32,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) store_timeout: Duration,
+}
+
+impl Idempotency {
+    pub(crate) fn new(key: &str, record: RecordKey, claim: Option<Claimed>) -> Self {
+        Self(Arc::new(Context {
+            key: IdempotencyKey::new(key),
+            record,
+            claim,
+        }))
+    }
+
+    /// The key that the client sent, unquoted.
+    #[must_use]
+    pub fn key(&self) -> &IdempotencyKey {
+        &self.0.key
+    }
+
+    /// 1 the first time; one more each time an earlier attempt was lost, so that the handler may look what
+    /// that one has done.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.claim.as_ref().map_or(1, |claim| claim.attempt)
+    }
+
+    /// The number of this claim; 0 for a request that runs unprotected.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.0
+            .claim
+            .as_ref()
+            .map_or(Fence::new(0), |claim| claim.owner.fence())
+    }
+
+    /// `false` where the store failed at the claim and
+    /// [`OnStoreError::RunUnprotected`](crate::OnStoreError::RunUnprotected) let the request run all the same.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.0.claim.is_some()
+    }
+
+    /// Returns when another attempt may own this operation: stop, if that is still possible. Never returns
+    /// without protection.
+    pub async fn lease_lost(&self) {
+        match &self.0.claim {
+            Some(claim) => claim.lease.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether another attempt may own this operation by now.
+    #[must_use]
+    pub fn is_lease_lost(&self) -> bool {
+        self.0
+            .claim
+            .as_ref()
+            .is_some_and(|claim| claim.lease.is_lost())
+    }
+
+    /// Marks the record: from here on the operation is never run again, whatever happens to this attempt. The
+    /// mark is in the store before this returns.
+    ///
+    /// An attempt that ends behind its mark without a kept outcome (a crash, a panic, an error response) leaves a
+    /// record that answers 409 `idempotency_outcome_unknown`.
+    ///
+    /// # Errors
+    ///
+    /// Where the mark is not known to be in the store: do not go on. The record counts as marked all the same.
+    /// Also for a request that runs unprotected, which has no record.
+    pub async fn point_of_no_return(&self) -> Result<(), LeaseLost> {
+        let claim = self.0.claim.as_ref().ok_or(LeaseLost::UNPROTECTED)?;
+        let Claimed {
+            store,
+            owner,
+            lease,
+            ..
+        } = claim;
+        if lease.is_lost() {
+            return Err(LeaseLost::FENCED_OUT);
+        }
+        lease.commit();
+        let sent_at = Instant::now();
+        let mark = async {
+            match Store::renew(store, owner, lease.length(), true).await {
+                // Once more with the same ids: renewing twice is renewing.
+                Err(_) => Store::renew(store, owner, lease.length(), true).await,
+                answer => answer,
+            }
+        };
+        match clock::within(claim.store_timeout, mark).await {
+            Some(Ok(Settled::Applied | Settled::Tombstoned)) => {
+                lease.renewed(sent_at, true);
+                Ok(())
+            }
+            Some(Ok(Settled::FencedOut | Settled::Missing)) => {
+                lease.lose();
+                Err(LeaseLost::FENCED_OUT)
+            }
+            Some(Err(_)) | None => Err(LeaseLost::NOT_WRITTEN),
+        }
+    }
+
+    /// A key for a call to another service, derived from this record and `name`: the same in every attempt, another
+    /// for every record and name. A UUID (version 8) in form.
+    ///
+    /// Once the record has expired and the client uses its key again, the derived key is the same again too.
+    #[must_use]
+    pub fn child(&self, name: &str) -> ChildKey {
+        self.0.record.child(name)
+    }
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idempotency")
+            .field("record", &self.0.record)
+            .field("attempt", &self.attempt())
+            .field("fence", &self.fence())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "axum")]
+mod extract {
+    use std::convert::Infallible;
+
+    use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+    use axum::http::StatusCode;
+    use axum::http::request::Parts;
+    use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
+
+    use super::Idempotency;
+    use crate::policy::{Keep, Retention};
+
+    /// The rejection of the [`Idempotency`] extractor: 500, because it is the service that forgot something.
+    #[derive(Clone, Copy, Debug, thiserror::Error)]
+    #[error(
+        "no idempotency context: put an IdempotencyLayer around this route, with a method and endpoint that \
+         it covers, and either `.require_key(true)` or an `Option<Idempotency>` in the handler"
+    )]
+    #[non_exhaustive]
+    pub struct IdempotencyRejection;
+
+    impl IntoResponse for IdempotencyRejection {
+        fn into_response(self) -> Response {
+            (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+        }
+    }
+
+    impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
+        type Rejection = IdempotencyRejection;
+
+        async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+            parts.extensions.get().cloned().ok_or(IdempotencyRejection)
+        }
+    }
+
+    impl<S: Send + Sync> OptionalFromRequestParts<S> for Idempotency {
+        type Rejection = Infallible;
+
+        async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+            Ok(parts.extensions.get().cloned())
+        }
+    }
+
+    impl IntoResponseParts for Keep {
+        type Error = Infallible;
+
+        fn into_response_parts(
+            self,
+            mut response: ResponseParts,
+        ) -> Result<ResponseParts, Infallible> {
+            response.extensions_mut().insert(self);
+            Ok(response)
+        }
+    }
+
+    impl IntoResponseParts for Retention {
+        type Error = Infallible;
+
+        fn into_response_parts(
+            self,
+            mut response: ResponseParts,
+        ) -> Result<ResponseParts, Infallible> {
+            response.extensions_mut().insert(self);
+            Ok(response)
+        }
+    }
+}
+
+#[cfg(feature = "axum")]
+pub use extract::IdempotencyRejection;

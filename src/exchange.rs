@@ -1,0 +1,220 @@
+//! The life of a guarded request, from its key to its answer. Read it top down: this is the promise.
+
+use std::borrow::Cow;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+use tower::Service;
+
+use crate::answer::{Verdict, decide, judge, refuse, replay};
+use crate::body::{Buffered, RequestBody, ResponseBody};
+use crate::bounds::Share;
+use crate::capture::{Captured, read_request};
+use crate::config::{Config, KEY_HEADER};
+use crate::context::Idempotency;
+use crate::endpoint::original_uri;
+use crate::event::Outcome;
+use crate::fingerprint::{Fingerprint, Fingerprinter};
+use crate::future::Progress;
+use crate::guard::{Core, Ownership, Settlement};
+use crate::key::{ClaimId, RecordKey};
+use crate::policy::OnStoreError;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::run::{Readiness, Run, run};
+use crate::snapshot::REPLAYED;
+use crate::store::claim::{Claim, ClaimRequest, Settled};
+use crate::store::traits::Store;
+use crate::waiting::Patience;
+
+/// Guards one request: claims its key, runs the service at most once, records the outcome, answers.
+///
+/// From the claim on the future that this is must be driven to its end, whatever happens to the client;
+/// [`Progress`] says so to its owner.
+pub(crate) async fn exchange<S, St, B, R>(
+    core: Arc<Core<St>>,
+    progress: Arc<Progress>,
+    service: S,
+    request: Request<B>,
+) -> Result<Response<ResponseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    St: Store,
+    B: Body<Data = Bytes>,
+    R: Body<Data = Bytes>,
+{
+    let config = &core.config;
+    let (mut parts, body) = request.into_parts();
+
+    // Key, scope, body and fingerprint: whatever is wrong with them, nothing has been claimed yet.
+    let identified = identify(config, &parts);
+    let (key, record_key) = match identified {
+        Ok(identified) => identified,
+        Err(refusal) => return Ok(refuse(config, &refusal)),
+    };
+    let mut buffered = core.bounds.take(|bounds| &bounds.buffered, 0);
+    let (body, fingerprint) = match fingerprint(config, &parts, body, &mut buffered).await {
+        Ok(read) => read,
+        Err(refusal) => return Ok(refuse(config, &refusal)),
+    };
+
+    // Claim: from here on the work no longer belongs to the connection.
+    let mut service = Readiness::Ready(service);
+    let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
+    let ownership = loop {
+        if !core.has_room() {
+            let refusal = config.refuse_for_now(RefusalCode::Overloaded, None);
+            return Ok(refuse(config, &refusal));
+        }
+        let (lease, retention) = (config.lease(), config.retention);
+        let claim = ClaimRequest::new(record_key, ClaimId::unique(), fingerprint, lease, retention)
+            .with_take_over(config.take_over());
+        let sent_at = Instant::now();
+        let running = core.bounds.take(|bounds| &bounds.executions, 1);
+        progress.hold();
+        let busy = match core.claim(&claim, sent_at).await {
+            Ok(Claim::Owned(owned)) => {
+                let (core, progress) = (Arc::clone(&core), Arc::clone(&progress));
+                let ownership = Ownership::new(core, progress, &claim, owned, sent_at, running);
+                if owned.lease_left() >= lease / 3 {
+                    break ownership;
+                }
+                // Too little is left to begin with.
+                let code = match ownership.renew().await {
+                    Ok(Settled::Applied | Settled::Tombstoned) => break ownership,
+                    Ok(Settled::FencedOut | Settled::Missing) => RefusalCode::InProgress,
+                    Err(()) => RefusalCode::StoreUnavailable,
+                };
+                ownership.give_back().await;
+                return Ok(refuse(config, &config.refuse_for_now(code, None)));
+            }
+            Ok(Claim::Existing(record)) => match judge(config, &record, &fingerprint) {
+                Verdict::Replay(snapshot) => return Ok(replay(config, &parts, snapshot)),
+                Verdict::Refuse(refusal) => return Ok(refuse(config, &refusal)),
+                Verdict::Busy(fence, refusal) => (fence, refusal),
+            },
+            Ok(Claim::Full) => {
+                let refusal = config.refuse_for_now(RefusalCode::StoreFull, None);
+                return Ok(refuse(config, &refusal));
+            }
+            Ok(Claim::OverQuota) => {
+                let refusal = config.refuse_for_now(RefusalCode::QuotaExceeded, None);
+                return Ok(refuse(config, &refusal));
+            }
+            Err(failure) => {
+                let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, &progress);
+                let run = config.on_store_error == OnStoreError::RunUnprotected;
+                if !run || !failure.is_outage() || progress.is_client_gone() {
+                    return Ok(refuse(config, &refusal));
+                }
+                progress.let_go();
+                parts
+                    .extensions
+                    .insert(Idempotency::new(&key, record_key, None));
+                let request = Request::from_parts(parts, RequestBody::read(body));
+                return service.run_unprotected(request).await;
+            }
+        };
+
+        // Wait: without the record, without readiness, and only as long as somebody listens.
+        drop(running);
+        let (fence, refusal) = busy;
+        if progress.is_client_gone() || !patience.begins(record_key, fence) {
+            return Ok(refuse(config, &refusal));
+        }
+        progress.let_go();
+        service = service.given_up();
+        if !patience.lasts(&*core.store, fence).await {
+            return Ok(refuse(config, &refusal));
+        }
+    };
+    drop(patience);
+
+    // Run, and hold the response; the lease is renewed beside both.
+    parts.extensions.insert(ownership.context(&key));
+    let request = Request::from_parts(parts, RequestBody::read(body));
+    let run = run(config, &progress, &ownership, service, request);
+    let run = ownership.renewing(run).await;
+    drop(buffered);
+
+    // Settle, before the client sees the response.
+    let (mut head, captured) = match run {
+        Run::Responded(head, captured) => (head, captured),
+        Run::Failed(error) => {
+            ownership.settle(Settlement::Abandon).await;
+            return Err(error);
+        }
+        Run::Panicked(panic) => {
+            ownership.settle(Settlement::Abandon).await;
+            resume_unwind(panic);
+        }
+        Run::NotReady(error) => {
+            ownership.give_back().await;
+            return Err(error);
+        }
+        Run::ClientGone => {
+            ownership.give_back().await;
+            return Ok(refuse(config, &Refusal::new(RefusalCode::Internal)));
+        }
+    };
+    let settlement = decide(config, &head, &captured, &ownership);
+    let completes = matches!(settlement, Settlement::Complete(_));
+    let settled = ownership.settle(settlement).await;
+    let recorded = completes && matches!(settled, Some(Settled::Applied | Settled::Tombstoned));
+
+    // Answer.
+    head.headers.remove(&REPLAYED);
+    head.extensions.insert(Outcome::Executed { recorded });
+    Ok(Response::from_parts(
+        head,
+        match captured {
+            Captured::Whole(body) | Captured::WrongLength(body) => ResponseBody::whole(body),
+            Captured::Flowing(body, rest) => ResponseBody::flowing(body, rest),
+            Captured::Broken(body, error) => ResponseBody::broken(body, error),
+        },
+    ))
+}
+
+/// Which record a request is about.
+fn identify<'a>(config: &Config, parts: &'a Parts) -> Result<(String, RecordKey), Refusal> {
+    let mut lines = parts.headers.get_all(KEY_HEADER).iter();
+    let Some(line) = lines.next() else {
+        return Err(Refusal::new(RefusalCode::KeyMissing));
+    };
+    let key: Option<Cow<'a, str>> = config.key.accept(line.as_bytes());
+    let Some(key) = key.filter(|_| lines.next().is_none()) else {
+        return Err(Refusal::new(RefusalCode::KeyInvalid));
+    };
+    let record_key = config.record_key_for(parts, &key)?;
+    Ok((key.into_owned(), record_key))
+}
+
+/// Reads a request to its end.
+async fn fingerprint<B: Body<Data = Bytes>>(
+    config: &Config,
+    parts: &Parts,
+    body: B,
+    buffered: &mut Share,
+) -> Result<(Buffered, Fingerprint), Refusal> {
+    let uri = original_uri(&parts.uri, &parts.extensions);
+    let mut fingerprint = Fingerprinter::new(&parts.method, uri, &parts.headers);
+    let (most, most_in_all) = (config.max_request_bytes, config.max_buffered_bytes);
+    let body = read_request(
+        body,
+        &parts.headers,
+        &mut fingerprint,
+        most,
+        buffered,
+        most_in_all,
+    )
+    .await;
+    match body {
+        Ok(body) => Ok((body, fingerprint.finish())),
+        Err(code @ RefusalCode::Overloaded) => Err(config.refuse_for_now(code, None)),
+        Err(code) => Err(Refusal::new(code)),
+    }
+}

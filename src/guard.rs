@@ -1,0 +1,377 @@
+//! Ownership of a record: kept alive while the handler runs, settled once, given up when dropped.
+
+use std::future::{Future, pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bounds::{Bounds, Share};
+use crate::clock;
+use crate::config::Config;
+use crate::context::{Claimed, Idempotency};
+use crate::future::Progress;
+use crate::lease::Lease;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::store::boxed::BoxStore;
+use crate::store::claim::{Claim, ClaimRequest, Completed, Owned, Owner, Settled, TakeOver};
+use crate::store::error::{StoreError, StoreErrorKind};
+use crate::store::traits::Store;
+use crate::waiting::WaitingRoom;
+
+/// What the clones of a layer and its services have in common.
+pub(crate) struct Core<St> {
+    pub(crate) store: Arc<St>,
+    pub(crate) config: Config,
+    pub(crate) bounds: Arc<Bounds>,
+    pub(crate) waiting: Arc<WaitingRoom>,
+}
+
+/// A claim that got no answer, or none that can be used.
+pub(crate) struct Unclaimed {
+    kind: StoreErrorKind,
+    may_be_applied: bool,
+}
+
+impl Unclaimed {
+    /// Whether the handler may run without a record. A record that cannot be read is no reason to.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.kind != StoreErrorKind::Unreadable
+    }
+}
+
+impl<St: Store> Core<St> {
+    /// Whether another claim would stay within the bounds of what runs detached.
+    pub(crate) fn has_room(&self) -> bool {
+        let Bounds {
+            detached,
+            unsettled,
+            unsettled_bytes,
+            ..
+        } = &*self.bounds;
+        detached.load(Ordering::Relaxed) < self.config.max_detached
+            && unsettled.load(Ordering::Relaxed) < self.config.max_unsettled
+            && unsettled_bytes.load(Ordering::Relaxed) < Config::MAX_UNSETTLED_BYTES
+    }
+
+    /// Claims, and repeats it once: the claim id makes that one claim.
+    pub(crate) async fn claim(
+        &self,
+        request: &ClaimRequest,
+        sent_at: Instant,
+    ) -> Result<Claim, Unclaimed> {
+        let mut may_be_applied = false;
+        let claiming = async {
+            match self.store.claim(request).await {
+                Err(error) if error.kind() == StoreErrorKind::NotApplied => {}
+                Err(error) if error.kind() == StoreErrorKind::Ambiguous => may_be_applied = true,
+                answer => return answer,
+            }
+            self.store.claim(request).await
+        };
+        let deadline = clock::later(sent_at, self.config.store_timeout);
+        match clock::until(deadline, claiming).await {
+            Some(Ok(claim)) => Ok(claim),
+            Some(Err(error)) => {
+                let kind = error.kind();
+                may_be_applied |= kind == StoreErrorKind::Ambiguous;
+                Err(Unclaimed {
+                    kind,
+                    may_be_applied,
+                })
+            }
+            None => Err(Unclaimed {
+                kind: StoreErrorKind::Ambiguous,
+                may_be_applied: true,
+            }),
+        }
+    }
+
+    /// What a claim that failed is answered with. If the store may have applied it, it is given back as
+    /// soon as the store answers, at the latest when its lease is over.
+    pub(crate) fn refuse_unclaimed(
+        self: &Arc<Self>,
+        failure: &Unclaimed,
+        request: &ClaimRequest,
+        sent_at: Instant,
+        progress: &Arc<Progress>,
+    ) -> Refusal {
+        if failure.may_be_applied {
+            let running = self.bounds.take(|bounds| &bounds.executions, 1);
+            let request = request.clone().with_take_over(TakeOver::Never);
+            let core = Arc::clone(self);
+            let rest =
+                core.give_back_when_answered(request, sent_at, Arc::clone(progress), running);
+            progress.spawn(rest);
+        }
+        let code = match failure.kind {
+            StoreErrorKind::Unreadable => return Refusal::new(RefusalCode::RecordUnreadable),
+            _ => RefusalCode::StoreUnavailable,
+        };
+        self.config.refuse_for_now(code, None)
+    }
+
+    async fn give_back_when_answered(
+        self: Arc<Self>,
+        request: ClaimRequest,
+        sent_at: Instant,
+        progress: Arc<Progress>,
+        running: Share,
+    ) {
+        let over = clock::later(sent_at, request.lease());
+        let mut pause = Pause::default();
+        while Instant::now() < over {
+            match clock::until(over, self.store.claim(&request)).await {
+                Some(Ok(Claim::Owned(owned))) => {
+                    let claim = Ownership::new(self, progress, &request, owned, sent_at, running);
+                    return claim.give_back().await;
+                }
+                // Somebody else's, or no room: nothing of ours is there.
+                Some(Ok(_)) => return,
+                Some(Err(_)) => pause.next().await,
+                None => {}
+            }
+        }
+    }
+}
+
+/// What becomes of a record in the end.
+#[derive(Clone)]
+pub(crate) enum Settlement {
+    Complete(Completed),
+    Abandon,
+    Release,
+}
+
+impl Settlement {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Complete(completed) => completed.payload().len() + completed.tombstone().len(),
+            Self::Abandon | Self::Release => 0,
+        }
+    }
+}
+
+/// The ownership of one record, from the claim to its settlement.
+///
+/// Dropped before it was settled, it settles what can be settled without waiting; the lease does the rest.
+pub(crate) struct Ownership<St: Store> {
+    core: Arc<Core<St>>,
+    progress: Arc<Progress>,
+    owner: Owner,
+    attempt: u32,
+    lease: Arc<Lease>,
+    started: AtomicBool,
+    decided: Option<Settlement>,
+    ended: bool,
+    _running: Share,
+}
+
+impl<St: Store> Ownership<St> {
+    pub(crate) fn new(
+        core: Arc<Core<St>>,
+        progress: Arc<Progress>,
+        request: &ClaimRequest,
+        owned: Owned,
+        sent_at: Instant,
+        running: Share,
+    ) -> Self {
+        Self {
+            core,
+            progress,
+            owner: Owner::new(*request.key(), owned.fence(), request.claim_id()),
+            attempt: owned.attempt(),
+            lease: Arc::new(Lease::new(request.lease(), sent_at, owned.lease_left())),
+            started: AtomicBool::new(false),
+            decided: None,
+            ended: false,
+            _running: running,
+        }
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(crate) fn is_committed(&self) -> bool {
+        self.lease.is_committed()
+    }
+
+    /// The handler's view of this ownership.
+    pub(crate) fn context(&self, key: &str) -> Idempotency {
+        let claimed = Claimed {
+            store: BoxStore::shared(Arc::clone(&self.core.store)),
+            owner: self.owner,
+            attempt: self.attempt,
+            lease: Arc::clone(&self.lease),
+            store_timeout: self.core.config.store_timeout,
+        };
+        Idempotency::new(key, *self.owner.key(), Some(claimed))
+    }
+
+    /// From here on the handler may have done something.
+    pub(crate) fn start(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// Drives `work`, renewing the lease beside it for as long as it takes.
+    pub(crate) async fn renewing<F: Future>(&self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        let mut renewal = pin!(self.renew_for_ever());
+        poll_fn(|cx| {
+            // The work first: what ends at once needs neither timer nor renewal.
+            let poll = work.as_mut().poll(cx);
+            if poll.is_pending() {
+                let _ = renewal.as_mut().poll(cx);
+            }
+            poll
+        })
+        .await
+    }
+
+    async fn renew_for_ever(&self) {
+        let limit = self.core.config.max_execution;
+        let stop = limit.map(|limit| clock::later(self.lease.claimed_at(), limit));
+        let mut renew_at = self.lease.renew_at();
+        while stop.is_none_or(|stop| renew_at < stop) {
+            clock::sleep_until(renew_at).await;
+            renew_at = match self.renew().await {
+                Ok(Settled::Applied | Settled::Tombstoned) => self.lease.renew_at(),
+                Ok(Settled::FencedOut | Settled::Missing) => break,
+                Err(()) => clock::later(Instant::now(), self.lease.length() / 12),
+            };
+        }
+        if let Some(stop) = stop.filter(|_| !self.lease.is_lost()) {
+            clock::sleep_until(stop).await;
+        }
+        self.lease.lose();
+        pending().await
+    }
+
+    /// Renews once; `Err` where the store failed.
+    pub(crate) async fn renew(&self) -> Result<Settled, ()> {
+        let (lease, committed) = (&self.lease, self.lease.is_committed());
+        let sent_at = Instant::now();
+        let renewal = self
+            .core
+            .store
+            .renew(&self.owner, lease.length(), committed);
+        match clock::within(self.core.config.store_timeout, renewal).await {
+            Some(Ok(settled @ (Settled::Applied | Settled::Tombstoned))) => {
+                lease.renewed(sent_at, committed);
+                Ok(settled)
+            }
+            Some(Ok(settled)) => {
+                lease.lose();
+                Ok(settled)
+            }
+            Some(Err(_)) | None => Err(()),
+        }
+    }
+
+    /// Settles; `None` where the store failed: then settling goes on beside the request.
+    pub(crate) async fn settle(mut self, settlement: Settlement) -> Option<Settled> {
+        self.decided = Some(settlement.clone());
+        let first_try = self.apply(&settlement);
+        if let Some(Ok(settled)) = clock::within(self.core.config.store_timeout, first_try).await {
+            self.ended = true;
+            return Some(settled);
+        }
+        let bounds = &self.core.bounds;
+        let unsettled = (
+            bounds.take(|bounds| &bounds.unsettled, 1),
+            bounds.take(|bounds| &bounds.unsettled_bytes, settlement.bytes()),
+        );
+        let progress = Arc::clone(&self.progress);
+        progress.spawn(async move {
+            let _unsettled = unsettled;
+            self.settle_in_the_end(settlement).await;
+        });
+        None
+    }
+
+    /// Gives back a claim whose handler never started.
+    pub(crate) async fn give_back(self) {
+        let settlement = self.unstarted();
+        self.settle(settlement).await;
+    }
+
+    /// Past the lease too: the fence makes that safe.
+    async fn settle_in_the_end(mut self, settlement: Settlement) {
+        let over = clock::later(Instant::now(), self.core.config.settle_for);
+        let settling = async {
+            let mut pause = Pause::default();
+            while Instant::now() < over {
+                pause.next().await;
+                let next_try = self.apply(&settlement);
+                if let Some(Ok(_)) = clock::within(self.core.config.store_timeout, next_try).await {
+                    return true;
+                }
+            }
+            false
+        };
+        self.ended = self.renewing(settling).await;
+    }
+
+    async fn apply(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
+        let (store, owner) = (&*self.core.store, &self.owner);
+        match settlement {
+            Settlement::Complete(completed) => store.complete(owner, completed).await,
+            Settlement::Release => store.release(owner).await,
+            Settlement::Abandon => {
+                if self.lease.is_unconfirmed() {
+                    store.renew(owner, self.lease.length(), true).await?;
+                }
+                store.abandon(owner).await
+            }
+        }
+    }
+
+    /// A claim whose handler never started is forgotten, unless there was an attempt before: then its
+    /// fingerprint and count stay.
+    fn unstarted(&self) -> Settlement {
+        if self.attempt == 1 {
+            Settlement::Release
+        } else {
+            Settlement::Abandon
+        }
+    }
+}
+
+impl<St: Store> Drop for Ownership<St> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let settlement = match self.decided.take() {
+            Some(decided) => decided,
+            None if self.started.load(Ordering::Acquire) => Settlement::Abandon,
+            None => self.unstarted(),
+        };
+        // One poll, and never a panic: this may run while another one unwinds.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _: Poll<_> = pin!(self.apply(&settlement)).poll(&mut cx);
+        }));
+    }
+}
+
+/// The pauses between tries: from 50 ms, doubling to 5 s.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Duration::from_millis(50))
+    }
+}
+
+impl Pause {
+    async fn next(&mut self) {
+        clock::sleep_until(clock::later(Instant::now(), self.0)).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(5));
+    }
+}

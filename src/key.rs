@@ -1,0 +1,281 @@
+//! The key as a client sends it, and the digest of it that stores see.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Method;
+use sha2::{Digest, Sha256};
+
+/// What the client sent, validated and unquoted.
+///
+/// `Debug` shows nothing of it: whoever knows a key and its request can read the answer.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(Arc<str>);
+
+impl IdempotencyKey {
+    pub(crate) fn new(key: &str) -> Self {
+        Self(key.into())
+    }
+
+    /// The key, unquoted.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdempotencyKey(..)")
+    }
+}
+
+/// All that a store ever sees of namespace, principal, endpoint and key: two digests.
+///
+/// The framing behind them never changes within a major version, because another one would run every
+/// live key again; `tests/vectors.json` pins it.
+///
+/// * `scope` = the first 16 bytes of SHA-256 over domain, namespace and principal,
+/// * `key` = SHA-256 over domain, namespace, principal, endpoint (method and path) and key,
+///
+/// every field preceded by its length as eight big-endian bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordKey {
+    scope: [u8; 16],
+    key: [u8; 32],
+}
+
+impl RecordKey {
+    /// A record key from its two digests, for stores that read them back and for tests of stores.
+    #[must_use]
+    pub const fn from_parts(scope: [u8; 16], key: [u8; 32]) -> Self {
+        Self { scope, key }
+    }
+
+    pub(crate) fn derive(
+        namespace: &str,
+        principal: &[u8],
+        endpoint: Option<(&Method, &str)>,
+        key: &str,
+    ) -> Self {
+        let mut framed = Framed::new("tower-idempotency/record/1");
+        framed.field(namespace.as_bytes());
+        framed.field(principal);
+        let mut scope = [0; 16];
+        scope.copy_from_slice(&framed.clone().finish()[..16]);
+        match endpoint {
+            Some((method, path)) => {
+                framed.raw(&[1]);
+                framed.field(method.as_str().as_bytes());
+                framed.field(path.as_bytes());
+            }
+            None => framed.raw(&[0]),
+        }
+        framed.field(key.as_bytes());
+        Self {
+            scope,
+            key: framed.finish(),
+        }
+    }
+
+    /// Digest of namespace and principal: what stores count, limit and erase by.
+    #[must_use]
+    pub fn scope(&self) -> &[u8; 16] {
+        &self.scope
+    }
+
+    /// Digest of namespace, principal, endpoint and key.
+    #[must_use]
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// A name for calls to other services: a UUID (version 8, RFC 9562) derived from this record and `name`.
+    pub(crate) fn child(&self, name: &str) -> ChildKey {
+        let mut framed = Framed::new("tower-idempotency/child/1");
+        framed.field(&self.key);
+        framed.field(name.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&framed.finish()[..16]);
+        let mut id = u128::from_be_bytes(bytes);
+        id = id & !(0xf << 76) | 8 << 76;
+        id = id & !(0b11 << 62) | 0b10 << 62;
+        let hex = format!("{id:032x}");
+        ChildKey(
+            [
+                &hex[..8],
+                &hex[8..12],
+                &hex[12..16],
+                &hex[16..20],
+                &hex[20..],
+            ]
+            .join("-")
+            .into(),
+        )
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "RecordKey({}/{})",
+            Hex(&self.scope[..4]),
+            Hex(&self.key[..4])
+        )
+    }
+}
+
+/// A key for a call to another service, derived from the record and a name: the same in every attempt.
+///
+/// Made by [`Idempotency::child`](crate::Idempotency::child). A UUID in form, so that services which
+/// want one accept it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ChildKey(Box<str>);
+
+impl ChildKey {
+    /// The derived key.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ChildKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChildKey(..)")
+    }
+}
+
+/// The number of one claim: strictly increasing per record key, across deletion and expiry.
+///
+/// Hand it to a service that can refuse an older one, and a late first attempt can no longer act
+/// after its successor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fence(u64);
+
+impl Fence {
+    /// The fence with this number.
+    #[must_use]
+    pub const fn new(fence: u64) -> Self {
+        Self(fence)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Names one claim, so that a store recognises it when it is repeated after an ambiguous time-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimId([u8; 16]);
+
+impl ClaimId {
+    /// The claim id with these bytes, for stores that read them back and for tests of stores.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// A claim id that no other claim has: a random half drawn once per process, and a counter.
+    pub(crate) fn unique() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        use std::sync::LazyLock;
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        static PROCESS: LazyLock<u64> =
+            LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self((u128::from(*PROCESS) << 64 | u128::from(number)).to_be_bytes())
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// SHA-256 over fields that are each preceded by their length, so that no two splits collide.
+#[derive(Clone)]
+pub(crate) struct Framed(Sha256);
+
+impl Framed {
+    pub(crate) fn new(domain: &str) -> Self {
+        let mut framed = Self(Sha256::new());
+        framed.field(domain.as_bytes());
+        framed
+    }
+
+    pub(crate) fn field(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.raw(bytes);
+    }
+
+    pub(crate) fn count(&mut self, count: usize) {
+        self.raw(&(count as u64).to_be_bytes());
+    }
+
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_child_key_is_a_uuid_and_depends_on_record_and_name() {
+        let record = RecordKey::derive("", b"", None, "k");
+        let child = record.child("charge");
+
+        assert_eq!(child, record.child("charge"));
+        assert_ne!(child, record.child("refund"));
+        assert_ne!(child, RecordKey::derive("", b"", None, "l").child("charge"));
+        assert_eq!(child.as_str().len(), 36);
+        assert_eq!(child.as_str().as_bytes()[14], b'8');
+        assert!(b"89ab".contains(&child.as_str().as_bytes()[19]));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(
+            format!("{:?}", IdempotencyKey::new("canary")),
+            "IdempotencyKey(..)"
+        );
+        assert_eq!(
+            format!("{:?}", RecordKey::derive("", b"", None, "k").child("x")),
+            "ChildKey(..)"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_splits_of_fields_share_a_record_key(
+            a in "[a-c:]{0,4}", b in "[a-c:]{0,4}", c in "[a-c:]{0,4}", d in "[a-c:]{0,4}",
+        ) {
+            let one = RecordKey::derive(&a, b.as_bytes(), None, "k");
+            let two = RecordKey::derive(&c, d.as_bytes(), None, "k");
+            prop_assert_eq!(one == two, (a, b) == (c, d));
+        }
+    }
+}

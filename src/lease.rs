@@ -1,0 +1,179 @@
+//! The owner's view of its lease: when it ends at the latest, and whether the handler has committed itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::clock;
+
+/// A lease, seen from the process that holds it.
+///
+/// Its deadline is measured from before a claim or renewal was sent, so that it lies before the store's own.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    length: Duration,
+    claimed_at: Instant,
+    /// Nanoseconds from `claimed_at`.
+    renewed_at: AtomicU64,
+    ends_at: AtomicU64,
+    lost: AtomicBool,
+    committed: AtomicBool,
+    confirmed: AtomicBool,
+    signal: Notify,
+}
+
+impl Lease {
+    /// A lease claimed at `claimed_at`, of which the store says that so much is left now.
+    pub(crate) fn new(length: Duration, claimed_at: Instant, left: Duration) -> Self {
+        let ends_at = length.min(claimed_at.elapsed().saturating_add(left));
+        Self {
+            length,
+            claimed_at,
+            renewed_at: AtomicU64::new(0),
+            ends_at: AtomicU64::new(as_nanos(ends_at)),
+            lost: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
+            confirmed: AtomicBool::new(false),
+            signal: Notify::new(),
+        }
+    }
+
+    pub(crate) fn length(&self) -> Duration {
+        self.length
+    }
+
+    pub(crate) fn claimed_at(&self) -> Instant {
+        self.claimed_at
+    }
+
+    /// When to renew: after a third of the lease.
+    pub(crate) fn renew_at(&self) -> Instant {
+        let renewed_at = Duration::from_nanos(self.renewed_at.load(Ordering::Acquire));
+        clock::later(self.claimed_at, renewed_at.saturating_add(self.length / 3))
+    }
+
+    /// A renewal that was sent at `sent_at` has been applied.
+    pub(crate) fn renewed(&self, sent_at: Instant, committed: bool) {
+        if committed {
+            self.confirmed.store(true, Ordering::Release);
+        }
+        let sent_at = sent_at.saturating_duration_since(self.claimed_at);
+        self.renewed_at
+            .fetch_max(as_nanos(sent_at), Ordering::AcqRel);
+        // A signal that has been raised stays raised.
+        if !self.is_lost() {
+            let ends_at = sent_at.saturating_add(self.length);
+            self.ends_at.fetch_max(as_nanos(ends_at), Ordering::AcqRel);
+        }
+    }
+
+    /// Raises the signal.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.signal.notify_waiters();
+    }
+
+    /// Whether another attempt may own the record by now. Once true, it stays so.
+    pub(crate) fn is_lost(&self) -> bool {
+        if Instant::now() >= self.ends_at() {
+            self.lost.store(true, Ordering::Release);
+        }
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Returns when the lease is lost.
+    pub(crate) async fn lost(&self) {
+        loop {
+            let signal = self.signal.notified();
+            if self.is_lost() {
+                return;
+            }
+            tokio::select! {
+                () = signal => {}
+                () = clock::sleep_until(self.ends_at()) => {}
+            }
+        }
+    }
+
+    /// The handler passes its point of no return, whether the store hears of it or not.
+    pub(crate) fn commit(&self) {
+        self.committed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_committed(&self) -> bool {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Whether the store has to be told of the commitment.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        self.is_committed() && !self.confirmed.load(Ordering::Acquire)
+    }
+
+    fn ends_at(&self) -> Instant {
+        let ends_at = Duration::from_nanos(self.ends_at.load(Ordering::Acquire));
+        clock::later(self.claimed_at, ends_at)
+    }
+}
+
+fn as_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_lost_on_time_and_stays_lost() {
+        let lease = Lease::new(LEASE, Instant::now(), LEASE);
+
+        tokio::time::advance(LEASE - Duration::from_millis(1)).await;
+        assert!(!lease.is_lost());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(lease.is_lost());
+        lease.renewed(Instant::now(), false);
+        assert!(lease.is_lost());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_counts_from_when_it_was_sent() {
+        let lease = Lease::new(LEASE, Instant::now(), LEASE);
+        let start = Instant::now();
+        tokio::time::advance(LEASE / 3).await;
+        let sent_at = Instant::now();
+        tokio::time::advance(Duration::from_secs(5)).await;
+
+        lease.renewed(sent_at, false);
+        lease.lost().await;
+
+        assert_eq!(start.elapsed(), LEASE / 3 + LEASE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_which_little_is_left_ends_early() {
+        let lease = Lease::new(LEASE, Instant::now(), Duration::from_secs(2));
+        let start = Instant::now();
+
+        lease.lost().await;
+
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_signal_reaches_whoever_waits() {
+        let lease = std::sync::Arc::new(Lease::new(LEASE, Instant::now(), LEASE));
+        let waiting = tokio::spawn({
+            let lease = lease.clone();
+            async move { lease.lost().await }
+        });
+        tokio::task::yield_now().await;
+
+        lease.lose();
+
+        waiting.await.unwrap();
+    }
+}

@@ -1,0 +1,253 @@
+//! A Tower layer that makes POST requests safe to retry.
+//!
+//! A client sends `Idempotency-Key`; the first request runs and its response is recorded; a retry gets the
+//! recorded response with `Idempotent-Replayed: true`; the same key with other parameters gets 422
+//! `idempotency_mismatch`. For one key in one scope one outcome is kept, it is recorded even when the client is
+//! gone, and no other scope ever sees it.
+//!
+//! # Examples
+//!
+//! Under axum, with everything by default: records in memory for 24 hours, POST only.
+//!
+//! ```
+//! # #[cfg(feature = "memory")] {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use axum::body::Body;
+//! use axum::http::{Request, StatusCode};
+//! use axum::{Router, routing::post};
+//! use tower::ServiceExt;
+//! use tower_idempotency::IdempotencyLayer;
+//!
+//! let idempotency = IdempotencyLayer::default();
+//! let app: Router = Router::new()
+//!     .route("/charges", post(async || (StatusCode::CREATED, "charged")))
+//!     .layer(idempotency.clone());
+//!
+//! let charge = || {
+//!     let request = Request::post("/charges").header("idempotency-key", "order_456_payment");
+//!     app.clone().oneshot(request.body(Body::from("1000 MAD")).unwrap())
+//! };
+//! let first = charge().await.unwrap();
+//! let retry = charge().await.unwrap();
+//!
+//! assert_eq!(first.status(), 201);
+//! assert_eq!(retry.status(), 201);
+//! assert_eq!(retry.headers()["idempotent-replayed"], "true");
+//! # }
+//! # main() }
+//! ```
+//!
+//! Around any service, without a framework; here with a payment API's choices:
+//!
+//! ```
+//! # #[cfg(feature = "memory")] {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use std::convert::Infallible;
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_idempotency::{
+//!     IdempotencyLayer, InFlight, Keep, MemoryStore, OnLost, Outcome, RequestBody,
+//! };
+//!
+//! type Body = Full<Bytes>;
+//!
+//! let idempotency = IdempotencyLayer::new(MemoryStore::new())
+//!     .namespace("payments")
+//!     .endpoints(["POST /v1/charges", "POST /v1/refunds/{id}"])
+//!     // A decline is an outcome too, and a 502 of the provider is not "nothing happened".
+//!     .keep(Keep::Final)
+//!     .on_lost(OnLost::Refuse)
+//!     .in_flight(InFlight::wait(Duration::from_secs(5)));
+//! let service = idempotency.layer(service_fn(async |_: Request<RequestBody<Body>>| {
+//!     Ok::<_, Infallible>(Response::builder().status(402).body(Body::from("declined")).unwrap())
+//! }));
+//!
+//! let charge = || {
+//!     let request = Request::post("/v1/charges").header("idempotency-key", "order_456_payment");
+//!     service.clone().oneshot(request.body(Body::from("1000 MAD")).unwrap())
+//! };
+//! let first = charge().await.unwrap();
+//! let retry = charge().await.unwrap();
+//!
+//! assert_eq!(Outcome::of(first.extensions()), Outcome::Executed { recorded: true });
+//! assert_eq!(Outcome::of(retry.extensions()), Outcome::Replayed);
+//! assert_eq!(retry.status(), 402);
+//! # }
+//! # main() }
+//! ```
+//!
+//! # Where to put the layer
+//!
+//! From the outside in: tracing, catch-panic, CORS, compression, time-outs, authentication, **this layer**, the
+//! router.
+//!
+//! ## Authentication in extractors
+//!
+//! A replay does not reach the handler, so that authentication done by the handler's extractors is skipped: whoever
+//! sends the same credentials, key and body gets the recorded answer even after access was withdrawn. Authenticate in
+//! a middleware outside of this layer.
+//!
+//! ## Rotating tokens
+//!
+//! By default the credentials themselves say who sends a request. A client that refreshes its token between two
+//! tries is another principal then, and its retry runs again. Let the authentication middleware put the user into an
+//! extension and use [`Scope::extension`].
+//!
+//! ## Time-outs inside the layer
+//!
+//! A time-out between this layer and the handler cancels the handler and answers 408 or an error: the key is freed or
+//! abandoned, and a retry runs a handler whose first half may have happened. Put time-outs outside: the client hears
+//! of it in time, the handler runs on, and the retry gets its answer.
+//!
+//! ## Compression and CORS
+//!
+//! Both belong outside. Compression inside would record an encoded body, which a retry with another
+//! `Accept-Encoding` cannot read; CORS headers are those of the origin that asks, so `Access-Control-*` is never
+//! recorded.
+//!
+//! ## Trailing slashes and unlisted paths
+//!
+//! `/charges` and `/charges/` are two endpoints: where a router answers both, so does the layer, with a record each.
+//! With [`IdempotencyLayer::endpoints`] a path that no template matches passes through unprotected and silently. Under
+//! `Router::layer` unknown paths reach the fallback through the layer; their 404 frees the key.
+//!
+//! ## Around a whole Router
+//!
+//! Outside of the router a replay is cheapest. `axum::serve` wants axum's own body type there:
+//!
+//! ```
+//! # #[cfg(feature = "memory")] {
+//! use axum::body::Body;
+//! use axum::extract::Request;
+//! use axum::{Router, ServiceExt};
+//! use tower::Layer;
+//! use tower_idempotency::IdempotencyLayer;
+//!
+//! let app: Router = Router::new();
+//! let guarded = IdempotencyLayer::default().layer(app);
+//! let guarded = tower::ServiceExt::<Request>::map_response(guarded, |response| response.map(Body::new));
+//! let make_service = ServiceExt::<Request>::into_make_service(guarded);
+//! # let _ = make_service;
+//! # }
+//! ```
+//!
+//! # Handlers
+//!
+//! ## Handlers outlive their connections
+//!
+//! From the claim on the work no longer belongs to the connection: when the client hangs up, the handler runs on as a
+//! task of the runtime, and its outcome is recorded. Task-locals do not follow it. The runtime needs its timer enabled
+//! (`enable_time`). For a graceful shutdown call [`IdempotencyLayer::drain`] after the server has stopped.
+//!
+//! ## Blocking handlers
+//!
+//! The lease is renewed by the request's own future. A handler that does not yield for two thirds of the lease (20 of
+//! 30 seconds by default) is presumed lost, and another request may start. Blocking work belongs into `spawn_blocking`.
+//!
+//! ## What at-least-once means after a crash
+//!
+//! A process that dies between a handler's effect and its record leaves a lease that lapses. By default
+//! ([`OnLost::Rerun`]) the next request runs the handler again, which sees [`Idempotency::attempt`] 2. Where that is not
+//! acceptable: [`OnLost::Refuse`], or [`Idempotency::point_of_no_return`] right before the effect, or hand
+//! [`Idempotency::child`] to the service that has the effect, so that it recognises the second attempt.
+//!
+//! ## Secrets in snapshots
+//!
+//! A recorded response is kept as it was, in the clear, for the retention. `Set-Cookie` and `Authentication-Info` are
+//! not recorded; a token in a body is. [`Keep::Discard`] and [`Keep::Stream`] in a response's extensions keep it out of
+//! the store. Keys, request bodies and credentials never reach a store: it sees digests.
+//!
+//! # Defaults
+//!
+//! | knob | default |
+//! |---|---|
+//! | [`methods`](IdempotencyLayer::methods) | POST |
+//! | [`endpoints`](IdempotencyLayer::endpoints) | all that the layer wraps |
+//! | [`key`](IdempotencyLayer::key) | 1 to 255 visible ASCII characters, bare or quoted |
+//! | [`require_key`](IdempotencyLayer::require_key) | no |
+//! | [`scope`](IdempotencyLayer::scope) | [`Scope::credentials`] |
+//! | [`namespace`](IdempotencyLayer::namespace) | empty |
+//! | [`retention`](IdempotencyLayer::retention) | 24 hours from the first request |
+//! | [`lease`](IdempotencyLayer::lease) · [`max_execution`](IdempotencyLayer::max_execution) | 30 seconds · 15 minutes |
+//! | [`keep`](IdempotencyLayer::keep) | [`Keep::Success`] |
+//! | [`on_lost`](IdempotencyLayer::on_lost) | [`OnLost::Rerun`] |
+//! | [`in_flight`](IdempotencyLayer::in_flight) | [`InFlight::reject`] |
+//! | [`on_store_error`](IdempotencyLayer::on_store_error) | [`OnStoreError::Refuse`] |
+//! | [`errors`](IdempotencyLayer::errors) | [`ErrorForm::flat`] |
+//! | [`retry_after`](IdempotencyLayer::retry_after) | 1 second |
+//! | [`hold_for`](IdempotencyLayer::hold_for) | 2 seconds |
+//! | [`store_timeout`](IdempotencyLayer::store_timeout) · [`settle_for`](IdempotencyLayer::settle_for) | 2 seconds · 5 minutes |
+//! | [`max_request_bytes`](IdempotencyLayer::max_request_bytes) · [`max_buffered_bytes`](IdempotencyLayer::max_buffered_bytes) | 2 MiB · 256 MiB |
+//! | [`max_kept_response`](IdempotencyLayer::max_kept_response) | 1 MiB |
+//! | [`max_waiters_per_key`](IdempotencyLayer::max_waiters_per_key) · [`max_waiters`](IdempotencyLayer::max_waiters) | 1,000 · 10,000 |
+//! | [`max_detached`](IdempotencyLayer::max_detached) · [`max_unsettled`](IdempotencyLayer::max_unsettled) | 1,024 · 1,024 (and 64 MiB) |
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `memory` | yes | `MemoryStore`, the default store |
+//! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod answer;
+mod body;
+mod bounds;
+mod capture;
+mod clock;
+mod config;
+mod context;
+mod endpoint;
+mod error;
+mod event;
+mod exchange;
+mod fingerprint;
+mod future;
+mod guard;
+mod key;
+mod layer;
+mod lease;
+mod policy;
+mod quoted;
+mod refusal;
+mod run;
+mod scope;
+mod service;
+mod snapshot;
+mod store;
+mod waiting;
+
+pub use body::{RequestBody, ResponseBody};
+pub use context::Idempotency;
+#[cfg(feature = "axum")]
+pub use context::IdempotencyRejection;
+pub use endpoint::Endpoint;
+pub use error::{InvalidEndpoint, LeaseLost};
+pub use event::Outcome;
+pub use fingerprint::Fingerprint;
+pub use future::ResponseFuture;
+pub use key::{ChildKey, ClaimId, Fence, IdempotencyKey, RecordKey};
+pub use layer::{Drained, IdempotencyLayer};
+#[doc(hidden)]
+pub use policy::When;
+pub use policy::{InFlight, Keep, KeyPolicy, OnLost, OnStoreError, Reply, Retention};
+pub use refusal::{ErrorForm, Form, Refusal, RefusalCode};
+pub use scope::Scope;
+pub use service::IdempotencyService;
+pub use store::boxed::BoxStore;
+pub use store::claim::{
+    Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State, TakeOver,
+};
+pub use store::error::{BoxError, StoreError, StoreErrorKind};
+#[cfg(feature = "memory")]
+pub use store::memory::MemoryStore;
+pub use store::traits::Store;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,0 +1,354 @@
+//! The knobs that decide what is accepted, what is kept and who may run again.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::quoted::unquote;
+
+/// Which outcomes are kept; everything else frees the key, so that a retry runs the handler again.
+///
+/// Given to [`IdempotencyLayer::keep`](crate::IdempotencyLayer::keep) it is the rule; put into the extensions of a response by a
+/// handler it replaces the rule for that response (with feature `axum` also as a response part:
+/// `(Keep::Store, response)`).
+///
+/// An outcome behind a [point of no return](crate::Idempotency::point_of_no_return) is never freed: what the
+/// rule would free is abandoned, and later requests are answered `idempotency_outcome_unknown`.
+///
+/// ```
+/// use tower_idempotency::Keep;
+///
+/// let declined_too = Keep::when(|reply| reply.status().is_success() || reply.status() == 402);
+/// # let _ = declined_too;
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Keep {
+    /// 2xx and 3xx. The default.
+    #[default]
+    Success,
+    /// All but what a retry may mend: 401, 403, 408, 409, 425, 429 and 5xx.
+    Final,
+    /// Every response that the handler gave.
+    All,
+    /// The same as `All`, the name for one response.
+    Store,
+    /// Nothing.
+    Discard,
+    /// The fact without the response: the body flows to the client unheld, and a tombstone is kept.
+    Stream,
+    /// What a closure says; see [`Keep::when`].
+    #[doc(hidden)]
+    When(When),
+}
+
+impl Keep {
+    /// Keeps what the closure is true for.
+    ///
+    /// Should the closure panic, the response is kept, because running twice is the worse mistake.
+    #[must_use]
+    pub fn when(keep: impl Fn(&Reply<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self::When(When(Arc::new(keep)))
+    }
+
+    pub(crate) fn keeps(&self, reply: &Reply<'_>) -> bool {
+        let status = reply.status;
+        match self {
+            Self::Success => status.is_success() || status.is_redirection(),
+            Self::Final => {
+                !status.is_server_error()
+                    && !matches!(status.as_u16(), 401 | 403 | 408 | 409 | 425 | 429)
+            }
+            Self::All | Self::Store | Self::Stream => true,
+            Self::Discard => false,
+            Self::When(When(keep)) => {
+                let keep = std::panic::AssertUnwindSafe(|| keep(reply));
+                std::panic::catch_unwind(keep).unwrap_or(true)
+            }
+        }
+    }
+}
+
+/// The closure of [`Keep::when`].
+#[derive(Clone)]
+pub struct When(Arc<dyn Fn(&Reply<'_>) -> bool + Send + Sync>);
+
+impl fmt::Debug for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("When(..)")
+    }
+}
+
+/// What a [`Keep::when`] closure decides on: a response whose body is known to have ended well, or that is
+/// about to be streamed.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) trailers: Option<&'a HeaderMap>,
+    pub(crate) attempt: u32,
+}
+
+impl<'a> Reply<'a> {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The trailers, where the body has ended with some.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&'a HeaderMap> {
+        self.trailers
+    }
+
+    /// Which attempt gave this response.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+}
+
+/// How long one response is kept, counted from the first request; put into a response's extensions by a
+/// handler. At most the layer's retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a newtype that handlers construct"
+)]
+pub struct Retention(pub Duration);
+
+/// What happens to a key whose owner was lost: it panicked, its service failed, its response broke off, or
+/// its lease lapsed.
+///
+/// Where the owner had passed its [point of no return](crate::Idempotency::point_of_no_return), `Rerun` acts as
+/// `Refuse`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLost {
+    /// The next equal request runs the handler, which sees `attempt` 2. The default.
+    #[default]
+    Rerun,
+    /// Nobody runs it again: 409 `idempotency_outcome_unknown` until an operator forgets the key or it expires.
+    Refuse,
+}
+
+/// What a request meets while the first one with its key still runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    wait: Duration,
+}
+
+impl InFlight {
+    /// 409 `idempotency_in_progress` with `Retry-After`. The default.
+    #[must_use]
+    pub const fn reject() -> Self {
+        Self {
+            wait: Duration::ZERO,
+        }
+    }
+
+    /// Waits for the first request to end and replays its answer; 409 after `at_most`.
+    ///
+    /// The client may shorten it by `Prefer: wait=SECONDS` or `Prefer: respond-async` (RFC 7240).
+    #[must_use]
+    pub const fn wait(at_most: Duration) -> Self {
+        Self { wait: at_most }
+    }
+
+    /// How long the request with these headers may wait.
+    pub(crate) fn patience(self, headers: &HeaderMap) -> Duration {
+        if self.wait.is_zero() {
+            return self.wait;
+        }
+        self.wait.min(preferred_wait(headers).unwrap_or(self.wait))
+    }
+}
+
+/// How long a client is willing to wait by its `Prefer` header: the first `wait` counts (RFC 7240, section 2), and
+/// `respond-async` without one means not at all.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let lines = headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut at_once = None;
+    for preference in lines.flat_map(|line| line.split(',')) {
+        let preference = preference.split(';').next().unwrap_or_default();
+        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+        let seconds = value.trim().trim_matches('"');
+        let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+        if name.trim().eq_ignore_ascii_case("wait") && is_number {
+            return Some(Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)));
+        }
+        if name.trim().eq_ignore_ascii_case("respond-async") {
+            at_once = Some(Duration::ZERO);
+        }
+    }
+    at_once
+}
+
+/// What happens where the store fails at the claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnStoreError {
+    /// 503 `idempotency_store_unavailable`; the handler does not run. The default.
+    #[default]
+    Refuse,
+    /// The handler runs without protection: a retry may run it again. The response says
+    /// [`Outcome::Unprotected`](crate::Outcome::Unprotected).
+    RunUnprotected,
+}
+
+/// Which keys are accepted.
+///
+/// ```
+/// use tower_idempotency::KeyPolicy;
+///
+/// let at_least_ten_characters = KeyPolicy::ascii(10..=255);
+/// # let _ = at_least_ten_characters;
+/// ```
+#[derive(Clone, Debug)]
+pub struct KeyPolicy {
+    length: RangeInclusive<usize>,
+}
+
+impl KeyPolicy {
+    /// Visible ASCII characters (`!` to `~`), so many of them; the default is `1..=255`.
+    ///
+    /// A key may be sent bare or as a structured-field string (`"abc"` and `abc` are the same key); the length counts
+    /// after unquoting.
+    ///
+    /// # Panics
+    ///
+    /// Where the range is empty or begins with 0.
+    #[must_use]
+    #[track_caller]
+    pub fn ascii(length: RangeInclusive<usize>) -> Self {
+        assert!(
+            *length.start() > 0 && !length.is_empty(),
+            "a key policy takes a length range that begins with at least 1 and is not empty, not {length:?}"
+        );
+        Self { length }
+    }
+
+    /// The key in this header value; `None` where it is malformed or against the policy.
+    pub(crate) fn accept<'a>(&self, value: &'a [u8]) -> Option<std::borrow::Cow<'a, str>> {
+        unquote(value, *self.length.end()).filter(|key| {
+            self.length.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        })
+    }
+}
+
+impl Default for KeyPolicy {
+    fn default() -> Self {
+        Self { length: 1..=255 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeps(keep: &Keep, status: u16) -> bool {
+        let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+        keep.keeps(&Reply {
+            status,
+            headers: &headers,
+            trailers: None,
+            attempt: 1,
+        })
+    }
+
+    #[test]
+    fn the_rules_keep_what_they_say() {
+        let kept = |keep: Keep| {
+            [
+                200, 201, 204, 303, 400, 401, 402, 403, 404, 408, 409, 422, 425, 429, 500, 503,
+            ]
+            .into_iter()
+            .filter(|status| keeps(&keep, *status))
+            .collect::<Vec<_>>()
+        };
+
+        assert_eq!(kept(Keep::Success), [200, 201, 204, 303]);
+        assert_eq!(kept(Keep::Final), [200, 201, 204, 303, 400, 402, 404, 422]);
+        assert_eq!(kept(Keep::All).len(), 16);
+        assert_eq!(kept(Keep::Store).len(), 16);
+        assert_eq!(kept(Keep::Discard), [0; 0]);
+        assert_eq!(kept(Keep::when(|reply| reply.status() == 402)), [402]);
+    }
+
+    #[test]
+    fn a_panicking_rule_keeps() {
+        assert!(keeps(&Keep::when(|_| panic!("a rule that panics")), 500));
+    }
+
+    #[test]
+    fn a_client_shortens_its_wait_and_never_lengthens_it() {
+        let patience = |prefer: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in prefer {
+                headers.append("prefer", line.parse().unwrap());
+            }
+            InFlight::wait(Duration::from_secs(5))
+                .patience(&headers)
+                .as_secs()
+        };
+
+        assert_eq!(patience(&[]), 5);
+        assert_eq!(patience(&["wait=2"]), 2);
+        assert_eq!(patience(&["wait=0"]), 0);
+        assert_eq!(patience(&["wait=1000"]), 5);
+        assert_eq!(patience(&["wait=99999999999999999999999"]), 5);
+        assert_eq!(patience(&["Wait = \"3\"; x=y"]), 3);
+        assert_eq!(patience(&["respond-async"]), 0);
+        assert_eq!(patience(&["respond-async, wait=4"]), 4);
+        assert_eq!(patience(&["return=minimal", "handling=lenient, wait=1"]), 1);
+        assert_eq!(patience(&["wait=2", "wait=1"]), 2);
+        assert_eq!(patience(&["wait=-1"]), 5);
+        assert_eq!(patience(&["wait"]), 5);
+    }
+
+    #[test]
+    fn rejecting_ignores_what_the_client_prefers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("prefer", "wait=3".parse().unwrap());
+
+        assert!(InFlight::reject().patience(&headers).is_zero());
+    }
+
+    #[test]
+    fn white_space_and_other_bytes_are_no_key() {
+        let policy = KeyPolicy::default();
+
+        assert_eq!(policy.accept(b"abc").as_deref(), Some("abc"));
+        for value in [
+            &b""[..],
+            b" \t",
+            b"\"\"",
+            b"a b",
+            b"\"a b\"",
+            b"caf\xc3\xa9",
+            b"a\x7f",
+            b"\xff",
+        ] {
+            assert!(policy.accept(value).is_none(), "{value:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a key policy takes a length range")]
+    fn a_policy_that_accepts_nothing_is_refused() {
+        let _ = KeyPolicy::ascii(RangeInclusive::new(9, 3));
+    }
+}

@@ -1,0 +1,130 @@
+//! One run of the service: until it is ready, through its call, to a response that is held or flows.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Request, Response, response};
+use http_body::Body;
+use tower::Service;
+
+use crate::body::{Buffered, RequestBody, ResponseBody};
+use crate::capture::{Captured, Panic, capture, caught, flows};
+use crate::config::Config;
+use crate::event::Outcome;
+use crate::future::Progress;
+use crate::guard::Ownership;
+use crate::policy::Keep;
+use crate::snapshot::REPLAYED;
+use crate::store::traits::Store;
+
+/// The service, which is ready until the request has to wait.
+pub(crate) enum Readiness<S> {
+    Ready(S),
+    Unready(S),
+}
+
+impl<S: Clone> Readiness<S> {
+    /// An unready clone: a permit that the service holds must not wait with the request.
+    #[expect(clippy::redundant_clone, reason = "the clone holds no permit")]
+    pub(crate) fn given_up(self) -> Self {
+        match self {
+            Self::Ready(service) => Self::Unready(service.clone()),
+            unready @ Self::Unready(_) => unready,
+        }
+    }
+
+    /// The service, ready; `None` when the client has gone meanwhile.
+    pub(crate) async fn ready<Q>(self, progress: &Progress) -> Option<Result<S, S::Error>>
+    where
+        S: Service<Q>,
+    {
+        let mut service = match self {
+            _ if progress.is_client_gone() => return None,
+            Self::Ready(service) => return Some(Ok(service)),
+            Self::Unready(service) => service,
+        };
+        let ready = poll_fn(|cx| {
+            if progress.is_client_gone() {
+                return Poll::Ready(None);
+            }
+            service.poll_ready(cx).map(Some)
+        });
+        Some(ready.await?.map(|()| service))
+    }
+
+    pub(crate) async fn run_unprotected<B, R>(
+        self,
+        request: Request<RequestBody<B>>,
+    ) -> Result<Response<ResponseBody<R>>, S::Error>
+    where
+        S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+        R: Body,
+    {
+        let mut service = match self {
+            Self::Ready(service) => service,
+            Self::Unready(mut service) => {
+                poll_fn(|cx| service.poll_ready(cx)).await?;
+                service
+            }
+        };
+        let mut response = service.call(request).await?;
+        response.headers_mut().remove(&REPLAYED);
+        response.extensions_mut().insert(Outcome::Unprotected);
+        Ok(response.map(ResponseBody::original))
+    }
+}
+
+/// How a run of the service ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per execution, in its box"
+)]
+pub(crate) enum Run<R: Body, E> {
+    Responded(response::Parts, Captured<R>),
+    Failed(E),
+    Panicked(Panic),
+    /// The handler did not start: the service would not take it.
+    NotReady(E),
+    /// The handler did not start: nobody is there to be answered.
+    ClientGone,
+}
+
+pub(crate) async fn run<S, St, B, R>(
+    config: &Config,
+    progress: &Progress,
+    ownership: &Ownership<St>,
+    service: Readiness<S>,
+    request: Request<RequestBody<B>>,
+) -> Run<R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    St: Store,
+    R: Body<Data = Bytes>,
+{
+    let handler = caught(async move {
+        match service.ready(progress).await {
+            Some(Ok(mut service)) => {
+                ownership.start();
+                service.call(request).await.map_err(Run::Failed)
+            }
+            Some(Err(error)) => Err(Run::NotReady(error)),
+            None => Err(Run::ClientGone),
+        }
+    });
+    let (head, body) = match handler.await {
+        Ok(Ok(response)) => response.into_parts(),
+        Ok(Err(run)) => return run,
+        Err(panic) => return Run::Panicked(panic),
+    };
+    let streams = matches!(head.extensions.get(), Some(Keep::Stream));
+    if streams || flows(head.status, &head.headers) {
+        let rest = Box::pin(body);
+        return Run::Responded(head, Captured::Flowing(Buffered::default(), rest));
+    }
+    let (most, hold_for) = (config.max_kept_response, config.hold_for);
+    match caught(capture(head.status, &head.headers, body, most, hold_for)).await {
+        Ok(captured) => Run::Responded(head, captured),
+        Err(panic) => Run::Panicked(panic),
+    }
+}

@@ -1,0 +1,61 @@
+//! What a store says when it could not do what it was asked.
+
+use std::error::Error;
+use std::fmt;
+
+/// The error type that stores wrap: `Box<dyn Error + Send + Sync>`.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A failed call of a [`Store`](crate::Store), with what it means for the request.
+///
+/// ```
+/// use tower_idempotency::{StoreError, StoreErrorKind};
+///
+/// let error = StoreError::new(StoreErrorKind::NotApplied, "connection refused");
+/// assert_eq!(error.kind(), StoreErrorKind::NotApplied);
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: BoxError,
+}
+
+impl StoreError {
+    /// An error of this kind, caused by `source`.
+    pub fn new(kind: StoreErrorKind, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        Self { kind, source }
+    }
+
+    /// What the failure means for the request.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+/// What a failed store call means for the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The call changed nothing; it is tried once more.
+    NotApplied,
+    /// The call may have been applied; it is repeated with the same ids.
+    Ambiguous,
+    /// Trying again does not help: wrong configuration, missing rights.
+    Fatal,
+    /// The record is there and cannot be read. Never taken for an absent one.
+    Unreadable,
+}
+
+impl fmt::Display for StoreErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotApplied => "the store did not apply the call",
+            Self::Ambiguous => "the store may have applied the call",
+            Self::Fatal => "the store cannot serve the call",
+            Self::Unreadable => "the record cannot be read",
+        })
+    }
+}

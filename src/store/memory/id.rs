@@ -1,0 +1,119 @@
+//! Where a record stands in the map: 64 bits of its key, mixed with a secret.
+
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+use crate::key::RecordKey;
+
+/// The identifier of a record inside one store.
+pub(super) type Id = u64;
+
+/// For maps by [`Id`].
+pub(super) type BuildIdHasher = BuildHasherDefault<IdHasher>;
+
+/// What keys are mixed with, another one in every store, so that nobody can choose keys that meet.
+pub(super) struct Secret([u64; 6]);
+
+impl Secret {
+    pub(super) fn random() -> Self {
+        let random = RandomState::new();
+        Self([0, 1, 2, 3, 4, 5].map(|word| random.hash_one(word)))
+    }
+
+    /// With this one, keys whose words are zero but for one of each pair all meet.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self([0; 6])
+    }
+
+    /// A key is made of digests: a few multiplications spread it.
+    pub(super) fn id(&self, key: &RecordKey) -> Id {
+        let words = key
+            .key()
+            .as_chunks()
+            .0
+            .iter()
+            .chain(key.scope().as_chunks().0);
+        let mut mixed = self.0;
+        for (mixed, word) in mixed.iter_mut().zip(words) {
+            *mixed ^= u64::from_le_bytes(*word);
+        }
+        let [a, b, c, d, e, f] = mixed;
+        folded_product(a, b) ^ folded_product(c, d) ^ folded_product(e, f)
+    }
+}
+
+fn folded_product(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// Passes an [`Id`] through: it is a hash.
+#[derive(Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an identifier is hashed as one number");
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn keys_with(value: u8) -> impl Iterator<Item = RecordKey> {
+        (0..48).map(move |byte| {
+            let mut bytes = [0; 48];
+            bytes[byte] = value;
+            let (scope, key) = bytes.split_first_chunk().unwrap();
+            RecordKey::from_parts(*scope, key.try_into().unwrap())
+        })
+    }
+
+    #[test]
+    fn every_byte_of_a_key_and_its_scope_counts() {
+        let secret = Secret::random();
+        let keys = (1..=255).flat_map(keys_with).collect::<Vec<_>>();
+
+        let ids = keys
+            .iter()
+            .map(|key| secret.id(key))
+            .collect::<HashSet<_>>();
+
+        assert_eq!(ids.len(), keys.len());
+    }
+
+    #[test]
+    fn every_store_has_its_own_secret() {
+        let key = RecordKey::from_parts([7; 16], [7; 32]);
+
+        assert_ne!(Secret::random().id(&key), Secret::random().id(&key));
+    }
+
+    #[test]
+    fn keys_that_are_no_digests_are_spread_all_the_same() {
+        let secret = Secret::random();
+        let mut shards = [0; 256];
+        for number in 0..256_000_u32 {
+            let mut key = [0; 32];
+            key[28..].copy_from_slice(&number.to_be_bytes());
+            let id = secret.id(&RecordKey::from_parts([0; 16], key));
+            shards[(id << 7 >> 56) as usize] += 1;
+        }
+
+        assert!(
+            shards.iter().all(|filled| (800..1200).contains(filled)),
+            "{shards:?}"
+        );
+    }
+}

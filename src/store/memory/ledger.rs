@@ -1,0 +1,131 @@
+//! What the records of a store add up to: their number, their bytes, their expiry, their scopes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::clock::Moment;
+use super::expiry::{Expiry, SomeDue};
+use super::id::Id;
+use super::quota::Quota;
+
+/// Everything that is counted. Changed only while the record's shard of the map is locked, so that
+/// it always agrees with the map.
+pub(super) struct Ledger {
+    pub(super) max_records: usize,
+    pub(super) max_bytes: usize,
+    pub(super) quota: Option<Quota>,
+    pub(super) expiry: Expiry,
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// What one record adds.
+pub(super) struct Account {
+    pub(super) scope: [u8; 16],
+    pub(super) expires: Moment,
+    pub(super) bytes: usize,
+}
+
+impl Account {
+    /// Bytes of memory for a record without its payload: the entry of the map (17 to 57, by how full
+    /// the map is), the entry of the expiry (24), the head and what the allocator adds (150).
+    const RECORD: usize = 240;
+
+    /// Bytes of payload that a claim makes sure of: the tombstone fits.
+    const RESERVE: usize = 512;
+
+    /// Bytes of a record in flight.
+    pub(super) const CLAIMED: usize = Self::RECORD + Self::RESERVE;
+
+    /// Bytes of a completed record.
+    pub(super) fn completed(payload: usize) -> usize {
+        Self::RECORD.saturating_add(payload)
+    }
+}
+
+/// Why a record cannot be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    Quota,
+    Room,
+}
+
+impl Ledger {
+    pub(super) fn new(max_records: usize, max_bytes: usize) -> Self {
+        Self {
+            max_records,
+            max_bytes,
+            quota: None,
+            expiry: Expiry::new(),
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Adds a record, if there is room, and says which others are due.
+    pub(super) fn enter(&self, id: Id, account: &Account, now: Moment) -> Result<SomeDue, Lack> {
+        if !take(&self.records, 1, self.max_records) {
+            return Err(Lack::Room);
+        }
+        if !self.take_bytes(account.bytes) {
+            self.records.fetch_sub(1, Ordering::Relaxed);
+            return Err(Lack::Room);
+        }
+        if let Some(quota) = &self.quota {
+            let Some(bytes) = quota.insert(account.scope, id, account.expires) else {
+                self.records.fetch_sub(1, Ordering::Relaxed);
+                self.give_bytes(account.bytes);
+                return Err(Lack::Quota);
+            };
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(self.expiry.insert(id, account.expires, now))
+    }
+
+    /// Removes a record.
+    pub(super) fn leave(&self, id: Id, account: &Account) {
+        self.expiry.remove(id, account.expires);
+        if let Some(quota) = &self.quota {
+            self.give_bytes(quota.remove(account.scope, id, account.expires));
+        }
+        self.give_bytes(account.bytes);
+        self.records.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Follows a record that has changed, over the bounds where it must.
+    pub(super) fn change(&self, id: Id, before: &Account, after: &Account) {
+        self.expiry.change(id, before.expires, after.expires);
+        if let Some(quota) = &self.quota {
+            quota.change(after.scope, id, before.expires, after.expires);
+        }
+        if after.bytes > before.bytes {
+            self.bytes
+                .fetch_add(after.bytes - before.bytes, Ordering::Relaxed);
+        } else if after.bytes < before.bytes {
+            self.give_bytes(before.bytes - after.bytes);
+        }
+    }
+
+    /// Takes bytes, unless there would be too many in all.
+    pub(super) fn take_bytes(&self, bytes: usize) -> bool {
+        take(&self.bytes, bytes, self.max_bytes)
+    }
+
+    pub(super) fn give_bytes(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+fn take(gauge: &AtomicUsize, amount: usize, most: usize) -> bool {
+    let taken = |now: usize| now.checked_add(amount).filter(|sum| *sum <= most);
+    gauge
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
+        .is_ok()
+}

@@ -1,0 +1,9 @@
+//! Stores: the contract, and what ships with the crate.
+
+pub(crate) mod boxed;
+pub(crate) mod claim;
+pub(crate) mod error;
+#[cfg(feature = "memory")]
+pub(crate) mod memory;
+pub(crate) mod traits;
+pub(crate) mod wire;

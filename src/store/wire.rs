@@ -1,0 +1,356 @@
+//! The wire form of a record's payload: versioned, compact, and refused as a whole when any byte is wrong.
+//!
+//! ```text
+//! response   1 0 status:u16 headers trailers? body
+//! tombstone  1 1 status:u16 location?
+//! headers    count, then per header: name value
+//! name       one byte for a well-known one, else 0 length bytes
+//! value      length bytes
+//! trailers   0, or 1 headers
+//! lengths    LEB128
+//! ```
+
+use bytes::{Buf, BufMut, Bytes};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::body::Buffered;
+use crate::snapshot::{Snapshot, kept, location};
+use crate::store::error::{StoreError, StoreErrorKind};
+
+const VERSION: u8 = 1;
+const RESPONSE: u8 = 0;
+const TOMBSTONE: u8 = 1;
+
+/// A response whose body is known to its end.
+pub(crate) fn response(status: StatusCode, headers: &HeaderMap, body: &Buffered) -> Bytes {
+    let room: usize = kept(headers)
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    let mut out = Vec::with_capacity(16 + room + body.len());
+    out.put_slice(&[VERSION, RESPONSE]);
+    out.put_u16(status.as_u16());
+    put_headers(&mut out, || kept(headers));
+    match body.trailers() {
+        Some(trailers) => {
+            out.put_u8(1);
+            put_headers(&mut out, || trailers.iter());
+        }
+        None => out.put_u8(0),
+    }
+    out.put_slice(body.data());
+    out.into()
+}
+
+/// The fact that there was a response.
+pub(crate) fn tombstone(status: StatusCode, headers: &HeaderMap) -> Bytes {
+    let mut out = Vec::with_capacity(8);
+    out.put_slice(&[VERSION, TOMBSTONE]);
+    out.put_u16(status.as_u16());
+    if let Some(location) = location(headers) {
+        out.put_u8(1);
+        put_bytes(&mut out, location.as_bytes());
+    } else {
+        out.put_u8(0);
+    }
+    out.into()
+}
+
+/// Reads what [`response`] or [`tombstone`] wrote.
+///
+/// # Errors
+///
+/// `Unreadable` for anything else: it is never taken for an absent record.
+pub(crate) fn decode(payload: &Bytes) -> Result<Snapshot, StoreError> {
+    read(payload.clone()).ok_or_else(|| {
+        StoreError::new(
+            StoreErrorKind::Unreadable,
+            "the payload is not of a known wire form",
+        )
+    })
+}
+
+fn read(mut payload: Bytes) -> Option<Snapshot> {
+    if payload.try_get_u8().ok()? != VERSION {
+        return None;
+    }
+    let kind = payload.try_get_u8().ok()?;
+    let status = StatusCode::from_u16(payload.try_get_u16().ok()?).ok()?;
+    match kind {
+        RESPONSE => {
+            let headers = get_headers(&mut payload)?;
+            let trailers = match payload.try_get_u8().ok()? {
+                0 => None,
+                1 => Some(get_headers(&mut payload)?),
+                _ => return None,
+            };
+            Some(Snapshot::Response {
+                status,
+                headers,
+                body: payload,
+                trailers,
+            })
+        }
+        TOMBSTONE => {
+            let location = match payload.try_get_u8().ok()? {
+                0 => None,
+                1 => Some(get_value(&mut payload)?),
+                _ => return None,
+            };
+            payload
+                .is_empty()
+                .then_some(Snapshot::Tombstone { status, location })
+        }
+        _ => None,
+    }
+}
+
+fn put_headers<'a, I>(out: &mut Vec<u8>, headers: impl Fn() -> I)
+where
+    I: Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+{
+    put_length(out, headers().count());
+    for (name, value) in headers() {
+        match WELL_KNOWN.iter().position(|known| known == name) {
+            Some(at) => out.put_u8(u8::try_from(at + 1).unwrap_or_default()),
+            None => {
+                out.put_u8(0);
+                put_bytes(out, name.as_str().as_bytes());
+            }
+        }
+        put_bytes(out, value.as_bytes());
+    }
+}
+
+fn get_headers(payload: &mut Bytes) -> Option<HeaderMap> {
+    let count = get_length(payload)?;
+    // Each header takes two bytes at least, so that a wrong count cannot ask for memory.
+    if count > payload.len() / 2 {
+        return None;
+    }
+    let mut headers = HeaderMap::try_with_capacity(count).ok()?;
+    for _ in 0..count {
+        let name = match payload.try_get_u8().ok()? {
+            0 => HeaderName::from_bytes(&get_bytes(payload)?).ok()?,
+            known => WELL_KNOWN.get(usize::from(known) - 1)?.clone(),
+        };
+        headers.try_append(name, get_value(payload)?).ok()?;
+    }
+    Some(headers)
+}
+
+fn get_value(payload: &mut Bytes) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(get_bytes(payload)?).ok()
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_length(out, bytes.len());
+    out.put_slice(bytes);
+}
+
+fn get_bytes(payload: &mut Bytes) -> Option<Bytes> {
+    let length = get_length(payload)?;
+    (length <= payload.len()).then(|| payload.split_to(length))
+}
+
+fn put_length(out: &mut Vec<u8>, mut length: usize) {
+    while length >= 0x80 {
+        out.put_u8((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.put_u8(length as u8);
+}
+
+fn get_length(payload: &mut Bytes) -> Option<usize> {
+    let mut length = 0_usize;
+    for shift in [0, 7, 14, 21, 28] {
+        let byte = payload.try_get_u8().ok()?;
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(length);
+        }
+    }
+    None
+}
+
+// Appended to, never reordered: the position is the wire form.
+const WELL_KNOWN: [HeaderName; 24] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::LOCATION,
+    header::CACHE_CONTROL,
+    header::ETAG,
+    header::VARY,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_LOCATION,
+    header::LAST_MODIFIED,
+    header::EXPIRES,
+    header::LINK,
+    header::WWW_AUTHENTICATE,
+    header::ALLOW,
+    header::PRAGMA,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::CONTENT_SECURITY_POLICY,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::X_FRAME_OPTIONS,
+    header::REFERRER_POLICY,
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("grpc-status"),
+    HeaderName::from_static("grpc-message"),
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(String, Vec<u8>)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_bytes(value).unwrap(),
+            );
+        }
+        headers
+    }
+
+    fn lines() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
+        let name = prop_oneof![
+            "x-[a-z]{1,9}",
+            Just("content-type".to_owned()),
+            Just("link".to_owned())
+        ];
+        let value = prop::collection::vec(0x20_u8..=0x7e, 0..200)
+            .prop_union(prop::collection::vec(0x80_u8..=0xff, 0..9));
+        prop::collection::vec((name, value), 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn a_response_comes_back_byte_for_byte(
+            status in 200_u16..600,
+            head in lines(),
+            tail in prop::option::of(lines()),
+            data in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let (head, tail) = (headers(&head), tail.map(|tail| headers(&tail)));
+            let status = StatusCode::from_u16(status).unwrap();
+            let payload = response(status, &head, &Buffered::new(data.clone().into(), tail.clone()));
+
+            let Ok(Snapshot::Response { status: status2, headers, body, trailers }) = decode(&payload) else {
+                panic!("not a response");
+            };
+            prop_assert_eq!((status2, headers, body, trailers), (status, head, Bytes::from(data), tail));
+        }
+
+        #[test]
+        fn garbage_is_an_error_and_never_a_panic(payload in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut known = vec![1, 0];
+            known.extend_from_slice(&payload);
+            let _ = decode(&payload.into());
+            let _ = decode(&known.into());
+        }
+    }
+
+    #[test]
+    fn every_truncation_of_the_head_is_an_error() {
+        let head = headers(&[
+            ("location".into(), b"/made/7".to_vec()),
+            ("x-odd".into(), b"\xff".to_vec()),
+        ]);
+        let full = response(StatusCode::CREATED, &head, &Buffered::default());
+        let fact = tombstone(StatusCode::CREATED, &head);
+
+        for payload in [full, fact] {
+            assert!(decode(&payload).is_ok());
+            for end in 0..payload.len() {
+                assert!(decode(&payload.slice(..end)).is_err(), "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_is_unreadable() {
+        let error = decode(&Bytes::from_static(&[2, 0, 0, 200, 0, 0]))
+            .err()
+            .unwrap();
+
+        assert_eq!(error.kind(), StoreErrorKind::Unreadable);
+    }
+
+    #[test]
+    fn a_poisoned_value_is_unreadable() {
+        let mut payload = vec![1, 0, 0, 200, 1, 1];
+        payload.extend_from_slice(b"\x0cbad\r\nx: y\r\n\0");
+
+        assert!(decode(&payload.into()).is_err());
+    }
+
+    #[test]
+    fn a_tombstone_keeps_status_and_location() {
+        let head = headers(&[("location".into(), b"/made/7".to_vec())]);
+        let Ok(Snapshot::Tombstone { status, location }) =
+            decode(&tombstone(StatusCode::CREATED, &head))
+        else {
+            panic!("not a tombstone");
+        };
+
+        assert_eq!(status, 201);
+        assert_eq!(location.unwrap(), "/made/7");
+    }
+
+    #[test]
+    fn what_is_not_kept_is_not_written() {
+        let dropped = [
+            "date",
+            "set-cookie",
+            "server",
+            "server-timing",
+            "alt-svc",
+            "age",
+            "retry-after",
+            "ratelimit-limit",
+            "ratelimit",
+            "x-ratelimit-reset",
+            "authentication-info",
+            "access-control-allow-origin",
+            "clear-site-data",
+            "transfer-encoding",
+            "keep-alive",
+            "upgrade",
+            "te",
+            "connection",
+            "x-hop",
+            "idempotent-replayed",
+            "proxy-authenticate",
+        ];
+        let kept = [
+            "x-request-id",
+            "etag",
+            "content-type",
+            "trailer",
+            "link",
+            "last-modified",
+        ];
+        let mut head = HeaderMap::new();
+        for name in dropped.iter().chain(&kept) {
+            head.append(*name, HeaderValue::from_static("v"));
+        }
+        head.insert("connection", HeaderValue::from_static("close, X-Hop"));
+
+        let payload = response(StatusCode::OK, &head, &Buffered::default());
+        let Ok(Snapshot::Response { headers, .. }) = decode(&payload) else {
+            panic!("not a response")
+        };
+
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let mut expected = kept.to_vec();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+}
