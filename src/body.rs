@@ -199,10 +199,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
                 let held = body.len() as u64;
                 hint.set_lower(rest.lower().saturating_add(held));
                 if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(held)) {
-                    // A hint whose upper end lies below its lower one is a lie that `set_upper` panics at.
-                    if upper >= hint.lower() {
-                        hint.set_upper(upper);
-                    }
+                    hint.set_upper(upper);
                 }
                 hint
             }

@@ -85,17 +85,17 @@ pub(crate) enum Captured<R: Body> {
     Broken(Buffered, R::Error),
 }
 
-/// Holds a response body until it ended, grew beyond `most` bytes, or `hold_for` has passed.
+/// Holds a response body until it ended, grew beyond `most` bytes, or `hold_for` has passed. `told` is the length
+/// that its head tells.
 pub(crate) async fn capture<R: Body<Data = Bytes>>(
-    status: StatusCode,
-    headers: &HeaderMap,
     body: R,
+    told: Option<u64>,
     most: usize,
     hold_for: Duration,
 ) -> Captured<R> {
     let mut held = Buffered::default();
     if body.is_end_stream() {
-        return ended(status, headers, held);
+        return ended(held, told);
     }
     let mut body = Box::pin(body);
     if body.size_hint().lower() > most as u64 {
@@ -113,7 +113,7 @@ pub(crate) async fn capture<R: Body<Data = Bytes>>(
         Ok(true)
     };
     match clock::within(hold_for, holding).await {
-        Some(Ok(true)) => ended(status, headers, held),
+        Some(Ok(true)) => ended(held, told),
         Some(Ok(false)) | None => Captured::Flowing(held, body),
         Some(Err(error)) => Captured::Broken(held, error),
     }
@@ -142,16 +142,14 @@ pub(crate) fn flows(status: StatusCode, headers: &HeaderMap) -> bool {
         })
 }
 
-fn ended<R: Body>(status: StatusCode, headers: &HeaderMap, held: Buffered) -> Captured<R> {
-    // RFC 9110, section 8.6: a 304 tells the length of a body that it does not have.
-    let told = content_length(headers).filter(|_| status != StatusCode::NOT_MODIFIED);
+fn ended<R: Body>(held: Buffered, told: Option<u64>) -> Captured<R> {
     match told {
         Some(told) if told != held.len() as u64 => Captured::WrongLength(held),
         _ => Captured::Whole(held),
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

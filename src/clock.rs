@@ -24,7 +24,9 @@ pub(crate) fn has_timers() -> bool {
 /// Waits until `deadline`; for ever where no timer can be made.
 pub(crate) async fn sleep_until(deadline: Instant) {
     if has_timers() {
-        tokio::time::sleep_until(deadline).await;
+        // Unconstrained: what runs beside the timer may have used up the budget of the task at every poll, and a
+        // timer without budget never ends.
+        tokio::task::unconstrained(tokio::time::sleep_until(deadline)).await;
     } else {
         std::future::pending::<()>().await;
     }

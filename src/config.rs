@@ -94,7 +94,9 @@ impl Config {
     ) -> Refusal {
         let after = lease_left.map_or(self.retry_after, |left| self.retry_after.min(left));
         // Whole seconds, rounded up: an earlier retry would meet the same answer.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        let seconds = after
+            .as_secs()
+            .saturating_add(u64::from(after.subsec_nanos() > 0));
         Refusal::new(code).retry_after_about(Duration::from_secs(seconds.max(1)))
     }
 }

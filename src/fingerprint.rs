@@ -63,7 +63,7 @@ impl Fingerprinter {
     const VERSION: u8 = 1;
 
     pub(crate) fn new(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
-        let mut framed = Framed::new("tower-idempotency/fingerprint/1");
+        let mut framed = Framed::new(b"f1");
         framed.field(method.as_str().as_bytes());
         framed.field(uri.path().as_bytes());
         match uri.query() {

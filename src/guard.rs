@@ -221,7 +221,8 @@ impl<St: Store> Ownership<St> {
     /// Drives `work`, renewing the lease beside it for as long as it takes.
     pub(crate) async fn renewing<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
-        let mut renewal = pin!(self.renew_for_ever());
+        // Unconstrained: work that uses up the budget of its task at every poll must not starve its own lease.
+        let mut renewal = pin!(tokio::task::unconstrained(self.renew_for_ever()));
         poll_fn(|cx| {
             // The work first: what ends at once needs neither timer nor renewal.
             let poll = work.as_mut().poll(cx);

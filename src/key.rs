@@ -35,10 +35,10 @@ impl fmt::Debug for IdempotencyKey {
 /// The framing behind them never changes within a major version, because another one would run every
 /// live key again; `tests/vectors.json` pins it.
 ///
-/// * `scope` = the first 16 bytes of SHA-256 over domain, namespace and principal,
-/// * `key` = SHA-256 over domain, namespace, principal, endpoint (method and path) and key,
+/// * `scope` = the first 16 bytes of SHA-256 over a tag, namespace and principal,
+/// * `key` = SHA-256 over a tag, namespace, principal, endpoint (method and path) and key,
 ///
-/// every field preceded by its length as eight big-endian bytes.
+/// every field preceded by its length as four big-endian bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordKey {
     scope: [u8; 16],
@@ -58,7 +58,7 @@ impl RecordKey {
         endpoint: Option<(&Method, &str)>,
         key: &str,
     ) -> Self {
-        let mut framed = Framed::new("tower-idempotency/record/1");
+        let mut framed = Framed::new(b"r1");
         framed.field(namespace.as_bytes());
         framed.field(principal);
         let mut scope = [0; 16];
@@ -92,7 +92,7 @@ impl RecordKey {
 
     /// A name for calls to other services: a UUID (version 8, RFC 9562) derived from this record and `name`.
     pub(crate) fn child(&self, name: &str) -> ChildKey {
-        let mut framed = Framed::new("tower-idempotency/child/1");
+        let mut framed = Framed::new(b"d1");
         framed.field(&self.key);
         framed.field(name.as_bytes());
         let mut bytes = [0; 16];
@@ -201,14 +201,15 @@ impl ClaimId {
 }
 
 /// SHA-256 over fields that are each preceded by their length, so that no two splits collide.
+///
+/// A tag says what is hashed. Lengths take four big-endian bytes: together that keeps the digests of a usual
+/// request within few blocks.
 #[derive(Clone)]
 pub(crate) struct Framed(Sha256);
 
 impl Framed {
-    pub(crate) fn new(domain: &str) -> Self {
-        let mut framed = Self(Sha256::new());
-        framed.field(domain.as_bytes());
-        framed
+    pub(crate) fn new(tag: &[u8; 2]) -> Self {
+        Self(Sha256::new().chain_update(tag))
     }
 
     pub(crate) fn field(&mut self, bytes: &[u8]) {
@@ -217,7 +218,8 @@ impl Framed {
     }
 
     pub(crate) fn count(&mut self, count: usize) {
-        self.raw(&(count as u64).to_be_bytes());
+        // No field of a request comes near four gigabytes.
+        self.raw(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
     }
 
     pub(crate) fn raw(&mut self, bytes: &[u8]) {

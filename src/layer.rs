@@ -105,7 +105,8 @@ impl<St: Store> IdempotencyLayer<St> {
         self.core.config.record_key(principal, method, path, key)
     }
 
-    /// The record key of a request with this head, its scope resolved as the layer would.
+    /// The record key of a request with this head and with this value of the key header, its scope resolved as the
+    /// layer would.
     ///
     /// # Errors
     ///
@@ -355,7 +356,11 @@ impl<St: Store> IdempotencyLayer<St> {
     /// For zero.
     #[track_caller]
     pub fn max_execution(self, limit: impl Into<Option<Duration>>) -> Self {
-        let limit = limit.into().map(|limit| positive("max_execution", limit));
+        let limit = limit.into();
+        // Not in a closure, which would hide the caller from the message.
+        if let Some(limit) = limit {
+            positive("max_execution", limit);
+        }
         self.with(|config| config.max_execution = limit)
     }
 

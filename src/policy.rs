@@ -84,7 +84,7 @@ impl fmt::Debug for When {
 
 /// What a [`Keep::when`] closure decides on: a response whose body is known to have ended well, or that is
 /// about to be streamed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Reply<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
@@ -115,6 +115,18 @@ impl<'a> Reply<'a> {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            status, attempt, ..
+        } = self;
+        f.debug_struct("Reply")
+            .field("status", status)
+            .field("attempt", attempt)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,12 +4,12 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response, response};
+use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body;
 use tower::Service;
 
 use crate::body::{Buffered, RequestBody, ResponseBody};
-use crate::capture::{Captured, Panic, capture, caught, flows};
+use crate::capture::{Captured, Panic, capture, caught, content_length, flows};
 use crate::config::Config;
 use crate::event::Outcome;
 use crate::future::Progress;
@@ -102,6 +102,7 @@ where
     St: Store,
     R: Body<Data = Bytes>,
 {
+    let is_head = request.method() == Method::HEAD;
     let handler = caught(async move {
         match service.ready(progress).await {
             Some(Ok(mut service)) => {
@@ -117,13 +118,25 @@ where
         Ok(Err(run)) => return run,
         Err(panic) => return Run::Panicked(panic),
     };
-    let streams = matches!(head.extensions.get(), Some(Keep::Stream));
-    if streams || flows(head.status, &head.headers) {
+    let keep = head.extensions.get().unwrap_or(&config.keep);
+    if matches!(keep, Keep::Stream) || flows(head.status, &head.headers) {
         let rest = Box::pin(body);
         return Run::Responded(head, Captured::Flowing(Buffered::default(), rest));
     }
-    let (most, hold_for) = (config.max_kept_response, config.hold_for);
-    match caught(capture(head.status, &head.headers, body, most, hold_for)).await {
+    // RFC 9110, section 8.6: an answer to HEAD and a 304 tell the length of a body that they do not have.
+    let told = match head.status {
+        StatusCode::NOT_MODIFIED => None,
+        _ if is_head => None,
+        _ => content_length(&head.headers),
+    };
+    match caught(capture(
+        body,
+        told,
+        config.max_kept_response,
+        config.hold_for,
+    ))
+    .await
+    {
         Ok(captured) => Run::Responded(head, captured),
         Err(panic) => Run::Panicked(panic),
     }

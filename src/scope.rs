@@ -130,7 +130,7 @@ impl AsRef<[u8]> for Principal {
 }
 
 fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
-    let mut framed = Framed::new("tower-idempotency/credentials/1");
+    let mut framed = Framed::new(b"c1");
     let (mut known, mut unknown) = (false, parts.headers.contains_key(COOKIE));
     for line in parts.headers.get_all(AUTHORIZATION) {
         let line = line.as_bytes().trim_ascii();
@@ -140,7 +140,7 @@ fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
             .unwrap_or(line.len());
         let (scheme, rest) = line.split_at(end);
         if scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic") {
-            framed.field(b"authorization");
+            framed.raw(b"a");
             framed.field(&scheme.to_ascii_lowercase());
             framed.field(rest.trim_ascii());
             known = true;
@@ -149,7 +149,7 @@ fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
         }
     }
     for line in parts.headers.get_all("x-api-key") {
-        framed.field(b"x-api-key");
+        framed.raw(b"k");
         framed.field(line.as_bytes().trim_ascii());
         known = true;
     }

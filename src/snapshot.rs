@@ -58,7 +58,7 @@ fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
         })
 }
 
-const NOT_KEPT: [HeaderName; 18] = [
+const NOT_KEPT: [HeaderName; 19] = [
     AGE,
     ALT_SVC,
     CONNECTION,
@@ -72,6 +72,7 @@ const NOT_KEPT: [HeaderName; 18] = [
     UPGRADE,
     HeaderName::from_static("authentication-info"),
     HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("idempotent-replayed"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-authentication-info"),

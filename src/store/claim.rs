@@ -1,5 +1,6 @@
 //! What the layer asks of a store, and what a store answers.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -283,8 +284,8 @@ impl Record {
     }
 }
 
-/// The state of a [`Record`].
-#[derive(Clone, Debug)]
+/// The state of a [`Record`]. `Debug` shows nothing of the payload.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum State {
     /// Claimed and not yet ended. With no lease left it is abandoned.
@@ -310,8 +311,17 @@ impl State {
     }
 }
 
-/// What an owner leaves behind.
-#[derive(Clone, Debug)]
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFlight { lease_left } => write!(f, "InFlight({lease_left:?} left)"),
+            Self::Completed { payload } => write!(f, "Completed({} bytes)", payload.len()),
+        }
+    }
+}
+
+/// What an owner leaves behind. `Debug` shows nothing of it.
+#[derive(Clone)]
 pub struct Completed {
     payload: Bytes,
     tombstone: Bytes,
@@ -356,6 +366,15 @@ impl Completed {
             tombstone,
             ..self
         }
+    }
+}
+
+impl fmt::Debug for Completed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completed")
+            .field("bytes", &self.payload.len())
+            .field("retention", &self.retention)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 /// Nanoseconds since the store was made.
 pub(super) type Moment = u64;
 
+/// The clock of one store.
 pub(super) enum Clock {
     Tokio {
         start: Instant,

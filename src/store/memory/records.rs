@@ -236,9 +236,9 @@ impl Records {
         settled
     }
 
-    /// Takes bytes, and drops what is due for them.
+    /// Takes bytes, and drops what is due for them. Nothing fits even where the bounds are exceeded.
     fn make_room(&self, owner: &Owner, bytes: usize, now: Moment) -> bool {
-        while !self.ledger.take_bytes(bytes) {
+        while bytes > 0 && !self.ledger.take_bytes(bytes) {
             if !self.drop_due(self.id(owner.key()), now) {
                 return false;
             }

@@ -148,7 +148,8 @@ impl Slot {
             return REFUSED;
         };
         flight.lease_end = flight.lease_end.min(now);
-        (Settled::Applied, mem::take(&mut flight.waiters))
+        // They stay: the owner may come back, and whoever waits for it again is one of them.
+        (Settled::Applied, flight.waiters.clone())
     }
 
     /// Ends the record, unless its owner has done so before.
@@ -264,7 +265,7 @@ impl Flight {
 }
 
 /// Requests that wait for a record to leave its flight. The first of them makes what they wait on.
-#[derive(Default)]
+#[derive(Clone, Default)]
 #[must_use = "wake them when no lock is held"]
 pub(super) struct Waiters(Option<Arc<Notify>>);
 
