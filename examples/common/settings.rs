@@ -1,0 +1,85 @@
+//! The environment of an example server.
+
+use std::env::{self, VarError};
+use std::net::SocketAddr;
+use std::process;
+use std::time::Duration;
+
+use tower_idempotency::{InFlight, MemoryStore, OnLost};
+
+pub(crate) struct Settings {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: MemoryStore,
+    pub(crate) retention: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) in_flight: InFlight,
+    pub(crate) on_lost: OnLost,
+    pub(crate) drain: Duration,
+}
+
+impl Settings {
+    /// Reads the environment. A bad value ends the program: one line on stderr, status 2.
+    pub(crate) fn from_environment() -> Self {
+        Self::read().unwrap_or_else(|problem| {
+            eprintln!("{problem}");
+            process::exit(2)
+        })
+    }
+
+    fn read() -> Result<Self, String> {
+        let retention = seconds("RETENTION_SECS", "86400", 1)?;
+        Ok(Self {
+            address: variable("ADDR", "127.0.0.1:3000", "IP:PORT", |value| {
+                value.parse().ok()
+            })?,
+            store: variable("STORE_URL", "memory:", "memory:", |value| {
+                (value == "memory:").then(MemoryStore::new)
+            })?,
+            retention,
+            // A lease does not outlive its record.
+            lease: seconds("LEASE_SECS", "30", 1)?.min(retention),
+            in_flight: variable(
+                "IN_FLIGHT",
+                "reject",
+                "reject or wait:SECONDS",
+                |value| match value.strip_prefix("wait:") {
+                    Some(at_most) => whole_seconds(at_most, 1).map(InFlight::wait),
+                    None => (value == "reject").then(InFlight::reject),
+                },
+            )?,
+            on_lost: variable("ON_LOST", "rerun", "rerun or refuse", |value| match value {
+                "rerun" => Some(OnLost::Rerun),
+                "refuse" => Some(OnLost::Refuse),
+                _ => None,
+            })?,
+            drain: seconds("DRAIN_SECS", "25", 0)?,
+        })
+    }
+}
+
+/// The value of a variable, or its default, as `parse` understands it.
+///
+/// The problem does not repeat the value: the URL of a store may hold a password.
+fn variable<T>(
+    name: &str,
+    default: &str,
+    takes: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, String> {
+    let parsed = match env::var(name) {
+        Ok(value) => parse(&value),
+        Err(VarError::NotPresent) => parse(default),
+        Err(VarError::NotUnicode(_)) => None,
+    };
+    parsed.ok_or_else(|| format!("{name} takes {takes} (default: {default})"))
+}
+
+fn seconds(name: &str, default: &str, least: u32) -> Result<Duration, String> {
+    let takes = format!("a whole number of seconds, {least} to {}", u32::MAX);
+    variable(name, default, &takes, |value| whole_seconds(value, least))
+}
+
+fn whole_seconds(value: &str, least: u32) -> Option<Duration> {
+    let seconds: u32 = value.parse().ok()?;
+    (seconds >= least).then(|| Duration::from_secs(seconds.into()))
+}

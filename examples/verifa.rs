@@ -1,0 +1,256 @@
+//! The Verifa API, small but real: three endpoints that are safe to retry, and two beside them.
+//!
+//! ```text
+//! cargo run --example verifa
+//!
+//! curl -i http://127.0.0.1:3000/api/v1/sessions \
+//!   -H "X-API-Key: vk_live_your_key_here" \
+//!   -H "Idempotency-Key: req_abc123_attempt_1" \
+//!   -H "Content-Type: application/json" \
+//!   -d '{"external_ref": "user_abc123", "country": "US"}'
+//! ```
+//!
+//! Sent twice, it makes one session, and the second answer is the first one with
+//! `idempotent-replayed: true`. With the same key and another `country` it is refused with 422.
+//! `GET /_ledger` tells how often each handler really ran.
+//!
+//! Environment: `ADDR` (127.0.0.1:3000), `STORE_URL` (memory:), `RETENTION_SECS` (86400),
+//! `LEASE_SECS` (30), `IN_FLIGHT` (reject, or wait:SECONDS), `ON_LOST` (rerun, or refuse) and
+//! `DRAIN_SECS` (25).
+
+mod common;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tower_idempotency::{Idempotency, IdempotencyLayer};
+
+use common::{
+    Checked, Failure, Payload, Sandbox, Settings, catch_panics, new_id, now, serve, unknown_method,
+    unknown_path,
+};
+
+const CREATE_SESSION: &str = "POST /api/v1/sessions";
+const LIST_SESSIONS: &str = "GET /api/v1/sessions";
+const BULK_REDACT: &str = "POST /api/v1/sessions/bulk-redact";
+const RESUME_SESSION: &str = "POST /api/v1/sessions/{id}/resume";
+const TEST_ENDPOINT: &str = "POST /api/v1/webhooks/endpoints/{endpoint_id}/test";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = Settings::from_environment();
+
+    // Keys are kept apart by endpoint and by `X-API-Key`: that is the default scope.
+    let idempotency = IdempotencyLayer::new(settings.store)
+        .endpoints([CREATE_SESSION, BULK_REDACT, TEST_ENDPOINT])
+        .retention(settings.retention)
+        .lease(settings.lease)
+        .in_flight(settings.in_flight)
+        .on_lost(settings.on_lost);
+
+    // The layer that is added last is the outermost: panics are answered, callers are known
+    // (a 401 never touches the store), retries are recognised, and then the handler runs.
+    let app = Router::new()
+        .route("/api/v1/sessions", get(list_sessions).post(create_session))
+        .route("/api/v1/sessions/bulk-redact", post(bulk_redact))
+        .route("/api/v1/sessions/{id}/resume", post(resume_session))
+        .route(
+            "/api/v1/webhooks/endpoints/{endpoint_id}/test",
+            post(test_endpoint),
+        )
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(idempotency.clone())
+        .layer(middleware::from_fn(authenticate))
+        .route("/_ledger", get(ledger).fallback(unknown_method))
+        .layer(catch_panics())
+        .with_state(Api::default());
+
+    serve(settings.address, app, idempotency, settings.drain).await
+}
+
+/// The API's resources, in memory.
+#[derive(Clone, Default)]
+struct Api {
+    sandbox: Sandbox,
+    sessions: Arc<Mutex<Vec<(Account, Session)>>>,
+}
+
+impl Api {
+    fn sessions(&self) -> MutexGuard<'_, Vec<(Account, Session)>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone, Serialize)]
+struct Session {
+    id: String,
+    external_ref: String,
+    country: Option<String>,
+    status: &'static str,
+    created_at: String,
+}
+
+const PENDING: &str = "pending";
+const REDACTED: &str = "redacted";
+
+#[derive(Deserialize)]
+struct NewSession {
+    external_ref: String,
+    country: Option<String>,
+}
+
+async fn create_session(
+    State(api): State<Api>,
+    Extension(account): Extension<Account>,
+    idempotency: Option<Idempotency>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let work = api.sandbox.start(CREATE_SESSION, idempotency, payload)?;
+    let new: NewSession = work.parameters()?;
+    if new.external_ref.is_empty() {
+        return Err(Failure::invalid("external_ref must not be empty."));
+    }
+    work.done().await?;
+
+    let session = Session {
+        id: new_id("ses"),
+        external_ref: new.external_ref,
+        country: new.country,
+        status: PENDING,
+        created_at: now(),
+    };
+    api.sessions().push((account, session.clone()));
+    Ok(work.answer(StatusCode::CREATED, session))
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    external_ref: Option<String>,
+}
+
+async fn list_sessions(
+    State(api): State<Api>,
+    Extension(account): Extension<Account>,
+    Checked(Query(filter)): Checked<Query<Filter>>,
+) -> Response {
+    api.sandbox.count(LIST_SESSIONS, None);
+
+    let sessions = api.sessions();
+    let mine = sessions.iter().filter(|(owner, _)| *owner == account);
+    let listed = mine.filter(|(_, session)| match &filter.external_ref {
+        Some(external_ref) => session.external_ref == *external_ref,
+        None => true,
+    });
+    let data: Vec<&Session> = listed.map(|(_, session)| session).collect();
+    Json(json!({ "data": data })).into_response()
+}
+
+#[derive(Deserialize)]
+struct Redaction {
+    session_ids: Vec<String>,
+}
+
+async fn bulk_redact(
+    State(api): State<Api>,
+    Extension(account): Extension<Account>,
+    idempotency: Option<Idempotency>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let work = api.sandbox.start(BULK_REDACT, idempotency, payload)?;
+    let Redaction { session_ids } = work.parameters()?;
+    work.done().await?;
+
+    let mut redacted = 0;
+    for (owner, session) in api.sessions().iter_mut() {
+        let listed = *owner == account && session_ids.contains(&session.id);
+        if listed && session.status != REDACTED {
+            session.country = None;
+            session.status = REDACTED;
+            redacted += 1;
+        }
+    }
+    Ok(work.answer(StatusCode::OK, json!({ "redacted": redacted })))
+}
+
+/// Not among the idempotent endpoints: a key is ignored, and every call gives a new token.
+async fn resume_session(
+    State(api): State<Api>,
+    Extension(account): Extension<Account>,
+    Checked(Path(id)): Checked<Path<String>>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let work = api.sandbox.start(RESUME_SESSION, None, payload)?;
+    work.done().await?;
+
+    let mut sessions = api.sessions();
+    let mut mine = sessions.iter_mut().filter(|(owner, _)| *owner == account);
+    let Some((_, session)) = mine.find(|(_, session)| session.id == id) else {
+        return Err(Failure::not_found("There is no such session."));
+    };
+    if session.status == REDACTED {
+        return Err(Failure::invalid("A redacted session cannot be resumed."));
+    }
+    session.status = PENDING;
+    let body = json!({ "id": id, "status": PENDING, "capture_token": new_id("cap") });
+    Ok(work.answer(StatusCode::OK, body))
+}
+
+async fn test_endpoint(
+    State(api): State<Api>,
+    Checked(Path(endpoint_id)): Checked<Path<String>>,
+    idempotency: Option<Idempotency>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let work = api.sandbox.start(TEST_ENDPOINT, idempotency, payload)?;
+    work.done().await?;
+
+    let delivery_id = new_id("dlv");
+    let body = json!({ "endpoint_id": endpoint_id, "delivered": true, "delivery_id": delivery_id });
+    Ok(work.answer(StatusCode::OK, body))
+}
+
+async fn ledger(State(api): State<Api>) -> Response {
+    api.sandbox.answer().into_response()
+}
+
+/// Who is calling: the value of `X-API-Key`.
+#[derive(Clone, PartialEq)]
+struct Account(HeaderValue);
+
+/// A middleware outside the idempotency layer: an extractor of the handler is skipped by replays.
+async fn authenticate(mut request: Request, next: Next) -> Result<Response, Failure> {
+    let account = match request.headers().get("x-api-key") {
+        Some(key) if key.as_bytes().starts_with(b"vk_") => Account(key.clone()),
+        _ => return Err(Failure::unauthorized("X-API-Key must hold an API key.")),
+    };
+    request.extensions_mut().insert(account);
+    Ok(next.run(request).await)
+}
+
+/// The form of Verifa's errors, which is also the idempotency layer's own.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Flat {
+            error: &'static str,
+            detail: String,
+            status_code: u16,
+        }
+
+        let flat = Flat {
+            error: self.code,
+            detail: self.detail,
+            status_code: self.status.as_u16(),
+        };
+        (self.status, Json(flat)).into_response()
+    }
+}
