@@ -27,6 +27,9 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) fn judge(config: &Config, record: &Record, fingerprint: &Fingerprint) -> Verdict {
+    if record.fingerprint().version() != fingerprint.version() {
+        return Verdict::Refuse(Refusal::new(RefusalCode::RecordUnreadable));
+    }
     if !record.fingerprint().matches(fingerprint) {
         return Verdict::Refuse(Refusal::new(RefusalCode::Mismatch));
     }

@@ -66,7 +66,7 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             RequestInner::Original { body } => body.size_hint(),
-            RequestInner::Read { body } => SizeHint::with_exact(body.len() as u64),
+            RequestInner::Read { body } => body.size_hint(),
         }
     }
 }
@@ -106,6 +106,9 @@ pub(crate) enum Rest<R: Body> {
     // One yield lies between the last frame and the error: hyper does not flush what is followed at once by
     // an error.
     Breaks(R::Error),
+    // Ends where its `Content-Length` does not: nothing is said about its size, so that the server finds out by
+    // itself and closes the connection.
+    EndsWrong,
     Over,
 }
 
@@ -127,6 +130,15 @@ impl<R: Body> ResponseBody<R> {
             inner: ResponseInner::Partial {
                 body,
                 rest: Rest::Flows(rest),
+            },
+        }
+    }
+
+    pub(crate) fn wrong_length(body: Buffered) -> Self {
+        Self {
+            inner: ResponseInner::Partial {
+                body,
+                rest: Rest::EndsWrong,
             },
         }
     }
@@ -167,7 +179,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
                 Poll::Pending
             }
             Rest::Breaks(error) => Poll::Ready(Some(Err(error))),
-            Rest::Flows(_) | Rest::Over => Poll::Ready(None),
+            Rest::Flows(_) | Rest::EndsWrong | Rest::Over => Poll::Ready(None),
         }
     }
 
@@ -179,7 +191,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
                 body.is_empty()
                     && match rest {
                         Rest::Flows(rest) => rest.is_end_stream(),
-                        Rest::Broke(_) | Rest::Breaks(_) => false,
+                        Rest::Broke(_) | Rest::Breaks(_) | Rest::EndsWrong => false,
                         Rest::Over => true,
                     }
             }
@@ -193,7 +205,9 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
             ResponseInner::Partial { body, rest } => {
                 let rest = match rest {
                     Rest::Flows(rest) => rest.size_hint(),
-                    Rest::Broke(_) | Rest::Breaks(_) | Rest::Over => SizeHint::new(),
+                    Rest::Broke(_) | Rest::Breaks(_) | Rest::EndsWrong | Rest::Over => {
+                        SizeHint::new()
+                    }
                 };
                 let mut hint = SizeHint::new();
                 let held = body.len() as u64;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 /// How much of everything there is right now.
 #[derive(Default)]
 pub(crate) struct Bounds {
-    /// Claims that have not ended, their connections there or gone.
+    /// Claims that have not been settled, their connections there or gone.
     pub(crate) executions: AtomicUsize,
     /// Those of them whose connection is gone.
     pub(crate) detached: AtomicUsize,
@@ -51,7 +51,7 @@ impl Bounds {
 
     /// What a drain waits for.
     pub(crate) fn left(&self) -> usize {
-        self.executions.load(Ordering::SeqCst) + self.unsettled.load(Ordering::SeqCst)
+        self.executions.load(Ordering::SeqCst)
     }
 
     /// Returns when nothing is left.

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 /// Longer than any timer has to run; keeps `Instant + Duration` from overflowing.
-const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+pub(crate) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// The moment `after` from `start`, at most thirty years away.
 pub(crate) fn later(start: Instant, after: Duration) -> Instant {

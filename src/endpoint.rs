@@ -49,6 +49,15 @@ impl Endpoint {
             "the path begins with '/'".into()
         } else if method == Method::CONNECT {
             "CONNECT is never covered".into()
+        } else if method
+            .as_str()
+            .contains(|char: char| char.is_ascii_lowercase())
+        {
+            "methods are written in capitals".into()
+        } else if template.contains(|char: char| char.is_whitespace() || "?#".contains(char)) {
+            "a path has no white space, query or fragment".into()
+        } else if template.contains("/:") || template.contains("/*") {
+            "parameters are written {name}, the rest of a path {*name}".into()
         } else if let Err(error) = matchit::Router::new().insert(&template, ()) {
             error.to_string()
         } else {
@@ -172,6 +181,12 @@ mod tests {
             ("P@ST /v1", "no HTTP method"),
             ("CONNECT /v1", "never covered"),
             ("POST /v1/{id", "valid name"),
+            ("post /v1", "capitals"),
+            ("POST /v1 ", "no white space"),
+            ("POST /v1?a=1", "no white space, query"),
+            ("POST /v1#a", "no white space, query"),
+            ("POST /v1/:id", "written {name}"),
+            ("POST /v1/*rest", "written {name}"),
         ] {
             let error = Endpoint::try_from(endpoint).unwrap_err().to_string();
             assert!(

@@ -80,16 +80,15 @@ where
             Ok(Claim::Owned(owned)) => {
                 let (core, progress) = (Arc::clone(&core), Arc::clone(&progress));
                 let ownership = Ownership::new(core, progress, &claim, owned, sent_at, running);
-                if owned.lease_left() >= lease / 3 {
+                if !ownership.is_short() {
                     break ownership;
                 }
-                // Too little is left to begin with.
                 let code = match ownership.renew().await {
-                    Ok(Settled::Applied | Settled::Tombstoned) => break ownership,
                     Ok(Settled::FencedOut | Settled::Missing) => RefusalCode::InProgress,
-                    Err(()) => RefusalCode::StoreUnavailable,
+                    Ok(_) if !ownership.is_short() => break ownership,
+                    Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
                 };
-                ownership.give_back().await;
+                ownership.give_up().await;
                 return Ok(refuse(config, &config.refuse_for_now(code, None)));
             }
             Ok(Claim::Existing(record)) => match judge(config, &record, &fingerprint) {
@@ -128,9 +127,7 @@ where
         }
         progress.let_go();
         service = service.given_up();
-        if !patience.lasts(&*core.store, fence).await {
-            return Ok(refuse(config, &refusal));
-        }
+        patience.wait(&*core.store, fence).await;
     };
     drop(patience);
 
@@ -145,19 +142,15 @@ where
     let (mut head, captured) = match run {
         Run::Responded(head, captured) => (head, captured),
         Run::Failed(error) => {
-            ownership.settle(Settlement::Abandon).await;
+            ownership.give_up().await;
             return Err(error);
         }
         Run::Panicked(panic) => {
-            ownership.settle(Settlement::Abandon).await;
+            ownership.give_up().await;
             resume_unwind(panic);
         }
-        Run::NotReady(error) => {
-            ownership.give_back().await;
-            return Err(error);
-        }
         Run::ClientGone => {
-            ownership.give_back().await;
+            ownership.give_up().await;
             return Ok(refuse(config, &Refusal::new(RefusalCode::Internal)));
         }
     };
@@ -172,7 +165,8 @@ where
     Ok(Response::from_parts(
         head,
         match captured {
-            Captured::Whole(body) | Captured::WrongLength(body) => ResponseBody::whole(body),
+            Captured::Whole(body) => ResponseBody::whole(body),
+            Captured::WrongLength(body) => ResponseBody::wrong_length(body),
             Captured::Flowing(body, rest) => ResponseBody::flowing(body, rest),
             Captured::Broken(body, error) => ResponseBody::broken(body, error),
         },

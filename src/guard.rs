@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bounds::{Bounds, Share};
+use crate::capture::caught;
 use crate::clock;
 use crate::config::Config;
 use crate::context::{Claimed, Idempotency};
@@ -102,11 +103,14 @@ impl<St: Store> Core<St> {
     ) -> Refusal {
         if failure.may_be_applied {
             let running = self.bounds.take(|bounds| &bounds.executions, 1);
+            let detached = self.bounds.take(|bounds| &bounds.detached, 1);
             let request = request.clone().with_take_over(TakeOver::Never);
-            let core = Arc::clone(self);
-            let rest =
-                core.give_back_when_answered(request, sent_at, Arc::clone(progress), running);
-            progress.spawn(rest);
+            let (core, claimed) = (Arc::clone(self), Arc::clone(progress));
+            progress.spawn(async move {
+                let _detached = detached;
+                core.give_back_when_answered(request, sent_at, claimed, running)
+                    .await;
+            });
         }
         let code = match failure.kind {
             StoreErrorKind::Unreadable => return Refusal::new(RefusalCode::RecordUnreadable),
@@ -122,13 +126,15 @@ impl<St: Store> Core<St> {
         progress: Arc<Progress>,
         running: Share,
     ) {
-        let over = clock::later(sent_at, request.lease());
+        // A short lease may be over by now: the store is asked once more all the same.
+        let once_more = clock::later(Instant::now(), self.config.store_timeout);
+        let over = clock::later(sent_at, request.lease()).max(once_more);
         let mut pause = Pause::default();
         while Instant::now() < over {
             match clock::until(over, self.store.claim(&request)).await {
                 Some(Ok(Claim::Owned(owned))) => {
                     let claim = Ownership::new(self, progress, &request, owned, sent_at, running);
-                    return claim.give_back().await;
+                    return claim.give_up().await;
                 }
                 // Somebody else's, or no room: nothing of ours is there.
                 Some(Ok(_)) => return,
@@ -201,6 +207,11 @@ impl<St: Store> Ownership<St> {
         self.lease.is_committed()
     }
 
+    /// Whether too little is left of the lease to begin with.
+    pub(crate) fn is_short(&self) -> bool {
+        self.lease.is_short()
+    }
+
     /// The handler's view of this ownership.
     pub(crate) fn context(&self, key: &str) -> Idempotency {
         let claimed = Claimed {
@@ -237,13 +248,15 @@ impl<St: Store> Ownership<St> {
     async fn renew_for_ever(&self) {
         let limit = self.core.config.max_execution;
         let stop = limit.map(|limit| clock::later(self.lease.claimed_at(), limit));
+        let soon = || clock::later(Instant::now(), self.lease.length() / 12);
         let mut renew_at = self.lease.renew_at();
         while stop.is_none_or(|stop| renew_at < stop) {
             clock::sleep_until(renew_at).await;
             renew_at = match self.renew().await {
-                Ok(Settled::Applied | Settled::Tombstoned) => self.lease.renew_at(),
+                // Never at once again, whatever the lease says: a lost one is not extended.
+                Ok(Settled::Applied | Settled::Tombstoned) => self.lease.renew_at().max(soon()),
                 Ok(Settled::FencedOut | Settled::Missing) => break,
-                Err(()) => clock::later(Instant::now(), self.lease.length() / 12),
+                Err(()) => soon(),
             };
         }
         if let Some(stop) = stop.filter(|_| !self.lease.is_lost()) {
@@ -257,30 +270,32 @@ impl<St: Store> Ownership<St> {
     pub(crate) async fn renew(&self) -> Result<Settled, ()> {
         let (lease, committed) = (&self.lease, self.lease.is_committed());
         let sent_at = Instant::now();
-        let renewal = self
-            .core
-            .store
-            .renew(&self.owner, lease.length(), committed);
-        match clock::within(self.core.config.store_timeout, renewal).await {
-            Some(Ok(settled @ (Settled::Applied | Settled::Tombstoned))) => {
+        let renewal = async {
+            self.core
+                .store
+                .renew(&self.owner, lease.length(), committed)
+                .await
+        };
+        match self.answered(renewal).await {
+            Some(settled @ (Settled::Applied | Settled::Tombstoned)) => {
                 lease.renewed(sent_at, committed);
                 Ok(settled)
             }
-            Some(Ok(settled)) => {
+            Some(settled) => {
                 lease.lose();
                 Ok(settled)
             }
-            Some(Err(_)) | None => Err(()),
+            None => Err(()),
         }
     }
 
     /// Settles; `None` where the store failed: then settling goes on beside the request.
     pub(crate) async fn settle(mut self, settlement: Settlement) -> Option<Settled> {
         self.decided = Some(settlement.clone());
-        let first_try = self.apply(&settlement);
-        if let Some(Ok(settled)) = clock::within(self.core.config.store_timeout, first_try).await {
+        let first_try = self.renewing(self.answered(self.apply(&settlement))).await;
+        if first_try.is_some() {
             self.ended = true;
-            return Some(settled);
+            return first_try;
         }
         let bounds = &self.core.bounds;
         let unsettled = (
@@ -295,9 +310,9 @@ impl<St: Store> Ownership<St> {
         None
     }
 
-    /// Gives back a claim whose handler never started.
-    pub(crate) async fn give_back(self) {
-        let settlement = self.unstarted();
+    /// Gives up without an outcome.
+    pub(crate) async fn give_up(self) {
+        let settlement = self.without_outcome();
         self.settle(settlement).await;
     }
 
@@ -308,14 +323,25 @@ impl<St: Store> Ownership<St> {
             let mut pause = Pause::default();
             while Instant::now() < over {
                 pause.next().await;
-                let next_try = self.apply(&settlement);
-                if let Some(Ok(_)) = clock::within(self.core.config.store_timeout, next_try).await {
+                if self.answered(self.apply(&settlement)).await.is_some() {
                     return true;
                 }
             }
             false
         };
         self.ended = self.renewing(settling).await;
+    }
+
+    /// What the store answers in time. One that panics has failed, and must not take the handler or its
+    /// answer with it.
+    async fn answered(
+        &self,
+        call: impl Future<Output = Result<Settled, StoreError>>,
+    ) -> Option<Settled> {
+        match clock::within(self.core.config.store_timeout, caught(call)).await {
+            Some(Ok(Ok(settled))) => Some(settled),
+            Some(Ok(Err(_)) | Err(_)) | None => None,
+        }
     }
 
     async fn apply(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
@@ -332,10 +358,10 @@ impl<St: Store> Ownership<St> {
         }
     }
 
-    /// A claim whose handler never started is forgotten, unless there was an attempt before: then its
-    /// fingerprint and count stay.
-    fn unstarted(&self) -> Settlement {
-        if self.attempt == 1 {
+    /// A handler that started may have done something: abandoned. A claim whose handler never started is
+    /// forgotten, unless there was an attempt before: then its fingerprint and count stay.
+    fn without_outcome(&self) -> Settlement {
+        if self.attempt == 1 && !self.started.load(Ordering::Acquire) {
             Settlement::Release
         } else {
             Settlement::Abandon
@@ -348,11 +374,7 @@ impl<St: Store> Drop for Ownership<St> {
         if self.ended {
             return;
         }
-        let settlement = match self.decided.take() {
-            Some(decided) => decided,
-            None if self.started.load(Ordering::Acquire) => Settlement::Abandon,
-            None => self.unstarted(),
-        };
+        let settlement = (self.decided.take()).unwrap_or_else(|| self.without_outcome());
         // One poll, and never a panic: this may run while another one unwinds.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let mut cx = Context::from_waker(Waker::noop());

@@ -105,17 +105,16 @@ impl<St: Store> IdempotencyLayer<St> {
         self.core.config.record_key(principal, method, path, key)
     }
 
-    /// The record key of a request with this head and with this value of the key header, its scope resolved as the
-    /// layer would.
+    /// The record key of a request with this head and unquoted key, its scope resolved as the layer would.
     ///
     /// # Errors
     ///
     /// What the layer would refuse the request with.
     pub fn record_key_for(&self, parts: &Parts, key: &str) -> Result<RecordKey, Refusal> {
-        let Some(key) = self.core.config.key.accept(key.as_bytes()) else {
+        if !self.core.config.key.allows(key) {
             return Err(Refusal::new(RefusalCode::KeyInvalid));
-        };
-        self.core.config.record_key_for(parts, &key)
+        }
+        self.core.config.record_key_for(parts, key)
     }
 
     /// Waits until every claimed execution has ended and every outcome is in the store, or for `deadline`.
@@ -484,7 +483,13 @@ impl<St: Store> IdempotencyLayer<St> {
     /// let layer = IdempotencyLayer::default().max_detached(256);
     /// # let _ = layer;
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// For zero, which would refuse every claim.
+    #[track_caller]
     pub fn max_detached(self, most: usize) -> Self {
+        assert!(most > 0, "max_detached takes at least 1");
         self.with(|config| config.max_detached = most)
     }
 
@@ -496,7 +501,13 @@ impl<St: Store> IdempotencyLayer<St> {
     /// let layer = IdempotencyLayer::default().max_unsettled(256);
     /// # let _ = layer;
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// For zero, which would refuse every claim.
+    #[track_caller]
     pub fn max_unsettled(self, most: usize) -> Self {
+        assert!(most > 0, "max_unsettled takes at least 1");
         self.with(|config| config.max_unsettled = most)
     }
 

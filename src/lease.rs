@@ -16,7 +16,6 @@ pub(crate) struct Lease {
     length: Duration,
     claimed_at: Instant,
     /// Nanoseconds from `claimed_at`.
-    renewed_at: AtomicU64,
     ends_at: AtomicU64,
     lost: AtomicBool,
     committed: AtomicBool,
@@ -25,14 +24,13 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A lease claimed at `claimed_at`, of which the store says that so much is left now.
+    /// A lease claimed at `claimed_at`, of which the store said that so much was left.
     pub(crate) fn new(length: Duration, claimed_at: Instant, left: Duration) -> Self {
-        let ends_at = length.min(claimed_at.elapsed().saturating_add(left));
+        let length = length.min(clock::FOREVER);
         Self {
             length,
             claimed_at,
-            renewed_at: AtomicU64::new(0),
-            ends_at: AtomicU64::new(as_nanos(ends_at)),
+            ends_at: AtomicU64::new(as_nanos(length.min(left))),
             lost: AtomicBool::new(false),
             committed: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
@@ -48,10 +46,17 @@ impl Lease {
         self.claimed_at
     }
 
-    /// When to renew: after a third of the lease.
+    /// When to renew: with two thirds of the lease left.
     pub(crate) fn renew_at(&self) -> Instant {
-        let renewed_at = Duration::from_nanos(self.renewed_at.load(Ordering::Acquire));
-        clock::later(self.claimed_at, renewed_at.saturating_add(self.length / 3))
+        let margin = self.length - self.length / 3;
+        self.ends_at()
+            .checked_sub(margin)
+            .unwrap_or(self.claimed_at)
+    }
+
+    /// Whether less than a third is left.
+    pub(crate) fn is_short(&self) -> bool {
+        clock::later(Instant::now(), self.length / 3) > self.ends_at()
     }
 
     /// A renewal that was sent at `sent_at` has been applied.
@@ -59,13 +64,11 @@ impl Lease {
         if committed {
             self.confirmed.store(true, Ordering::Release);
         }
-        let sent_at = sent_at.saturating_duration_since(self.claimed_at);
-        self.renewed_at
-            .fetch_max(as_nanos(sent_at), Ordering::AcqRel);
         // A signal that has been raised stays raised.
         if !self.is_lost() {
-            let ends_at = sent_at.saturating_add(self.length);
-            self.ends_at.fetch_max(as_nanos(ends_at), Ordering::AcqRel);
+            let sent_at = sent_at.saturating_duration_since(self.claimed_at);
+            let ends_at = as_nanos(sent_at.saturating_add(self.length));
+            self.ends_at.fetch_max(ends_at, Ordering::AcqRel);
         }
     }
 

@@ -131,7 +131,8 @@ impl fmt::Debug for Reply<'_> {
 }
 
 /// How long one response is kept, counted from the first request; put into a response's extensions by a
-/// handler. At most the layer's retention.
+/// handler. At most the layer's retention; one that is over already (zero, say) keeps the record until the end of its
+/// lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -255,9 +256,12 @@ impl KeyPolicy {
 
     /// The key in this header value; `None` where it is malformed or against the policy.
     pub(crate) fn accept<'a>(&self, value: &'a [u8]) -> Option<std::borrow::Cow<'a, str>> {
-        unquote(value, *self.length.end()).filter(|key| {
-            self.length.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-        })
+        unquote(value, *self.length.end()).filter(|key| self.allows(key))
+    }
+
+    /// Whether the policy allows this key, unquoted.
+    pub(crate) fn allows(&self, key: &str) -> bool {
+        self.length.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
     }
 }
 

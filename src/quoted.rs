@@ -82,18 +82,44 @@ fn bare_item(value: &[u8]) -> Option<usize> {
     match value.first()? {
         b'"' => closing_quote(&value[1..]).map(|(end, _)| end + 2),
         b'?' => matches!(value.get(1), Some(b'0' | b'1')).then_some(2),
+        b'%' => display_string(value),
         b':' => {
-            let inside = span(&value[1..], |byte| {
-                byte.is_ascii_alphanumeric() || b"+/=".contains(&byte)
+            let data = span(&value[1..], |byte| {
+                byte.is_ascii_alphanumeric() || b"+/".contains(&byte)
             });
-            (value.get(inside + 1) == Some(&b':')).then_some(inside + 2)
+            let padding = span(&value[1 + data..], |byte| byte == b'=');
+            let end = 1 + data + padding;
+            (padding <= 2 && value.get(end) == Some(&b':')).then_some(end + 1)
         }
-        b'@' => number(&value[1..]).map(|length| length + 1),
+        b'@' => {
+            let length = number(&value[1..])?;
+            (!value[1..=length].contains(&b'.')).then_some(length + 1)
+        }
         b'-' | b'0'..=b'9' => number(value),
         b'*' | b'a'..=b'z' | b'A'..=b'Z' => Some(span(value, |byte| {
             byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte)
         })),
         _ => None,
+    }
+}
+
+/// The length of the display string that `value` begins with (RFC 9651, section 3.3.8).
+fn display_string(value: &[u8]) -> Option<usize> {
+    let inside = value.strip_prefix(b"%\"")?;
+    let mut at = 0;
+    loop {
+        match inside.get(at)? {
+            b'"' => return Some(at + 3),
+            b'%' => {
+                let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                inside
+                    .get(at + 1..at + 3)
+                    .filter(|digits| digits.iter().all(is_hex))?;
+                at += 3;
+            }
+            0x20..=0x7e => at += 1,
+            _ => return None,
+        }
     }
 }
 
@@ -159,6 +185,7 @@ mod tests {
             ";b=?0",
             ";d=@-12",
             ";e=:aGk=:",
+            ";e=%\"f%c3%bc\";f",
             ";t=tok/en:1",
         ] {
             assert_eq!(
@@ -178,6 +205,10 @@ mod tests {
             "x",
             ";a b",
             ";v=:a",
+            ";v=:a===b:",
+            ";v=@1.5",
+            ";v=%\"%C3\"",
+            ";v=%\"a",
             ";v=1234567890123456",
         ] {
             assert_eq!(key(&format!("\"abc\"{bad}")), None, "{bad}");

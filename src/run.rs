@@ -82,10 +82,9 @@ impl<S: Clone> Readiness<S> {
 )]
 pub(crate) enum Run<R: Body, E> {
     Responded(response::Parts, Captured<R>),
+    /// By the handler, or by a service that did not get ready for it.
     Failed(E),
     Panicked(Panic),
-    /// The handler did not start: the service would not take it.
-    NotReady(E),
     /// The handler did not start: nobody is there to be answered.
     ClientGone,
 }
@@ -109,7 +108,7 @@ where
                 ownership.start();
                 service.call(request).await.map_err(Run::Failed)
             }
-            Some(Err(error)) => Err(Run::NotReady(error)),
+            Some(Err(error)) => Err(Run::Failed(error)),
             None => Err(Run::ClientGone),
         }
     });

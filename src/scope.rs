@@ -139,19 +139,27 @@ fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
             .position(u8::is_ascii_whitespace)
             .unwrap_or(line.len());
         let (scheme, rest) = line.split_at(end);
-        if scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic") {
+        let rest = rest.trim_ascii();
+        let is_token =
+            scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic");
+        if is_token && !rest.is_empty() {
             framed.raw(b"a");
             framed.field(&scheme.to_ascii_lowercase());
-            framed.field(rest.trim_ascii());
+            framed.field(rest);
             known = true;
         } else {
             unknown = true;
         }
     }
     for line in parts.headers.get_all("x-api-key") {
-        framed.raw(b"k");
-        framed.field(line.as_bytes().trim_ascii());
-        known = true;
+        let key = line.as_bytes().trim_ascii();
+        if key.is_empty() {
+            unknown = true;
+        } else {
+            framed.raw(b"k");
+            framed.field(key);
+            known = true;
+        }
     }
     match (known, unknown) {
         (true, _) => Ok(Principal::Credentials(framed.finish())),
@@ -205,6 +213,8 @@ mod tests {
             ("cookie", "session=1"),
             ("authorization", "Signature a"),
             ("authorization", ""),
+            ("authorization", "Bearer "),
+            ("x-api-key", " "),
         ] {
             assert_eq!(
                 of(&scope, &[header]),

@@ -85,10 +85,10 @@ impl Keyed {
 }
 
 impl Waiter {
-    /// Returns `true` when it is time to claim again, `false` at the deadline.
+    /// Returns when it is time to claim again, at the latest at the deadline.
     ///
     /// Whoever gets the permit watches the store for all; when it goes, the next one inherits the permit.
-    async fn wait(&self, store: &impl Store, fence: Fence, deadline: Instant) -> bool {
+    async fn wait(&self, store: &impl Store, fence: Fence, deadline: Instant) {
         let watch = self.keyed.watch(fence);
         let settled = async {
             // Closed: somebody else has seen the owner end.
@@ -102,7 +102,7 @@ impl Waiter {
                 .await;
             watch.close();
         };
-        clock::until(deadline, settled).await.is_some()
+        clock::until(deadline, settled).await;
     }
 }
 
@@ -166,22 +166,23 @@ impl<'a> Patience<'a> {
             let waiter = self.room.enter(key, fence, max_waiters_per_key);
             self.place = waiter.zip(in_all);
         }
-        self.place.is_some()
-    }
-
-    /// Waits for the owner with this fence to end; `false` when the time is over.
-    pub(crate) async fn lasts(&mut self, store: &impl Store, fence: Fence) -> bool {
-        let deadline = *self
+        let deadline = self
             .deadline
             .get_or_insert_with(|| clock::later(Instant::now(), self.at_most));
-        let Some((waiter, _)) = &self.place else {
-            return false;
+        self.place.is_some() && Instant::now() < *deadline
+    }
+
+    /// Waits for the owner with this fence to end, or for the time to be over: then it is worth one last claim,
+    /// because whoever watches the store may have missed the end.
+    pub(crate) async fn wait(&mut self, store: &impl Store, fence: Fence) {
+        let (Some((waiter, _)), Some(deadline)) = (&self.place, self.deadline) else {
+            return;
         };
         if self.waited_for.replace(fence) == Some(fence) {
             // The store called too early; it may do so again.
             let pause = clock::later(Instant::now(), Duration::from_millis(20));
             clock::sleep_until(pause.min(deadline)).await;
         }
-        Instant::now() < deadline && waiter.wait(store, fence, deadline).await
+        waiter.wait(store, fence, deadline).await;
     }
 }

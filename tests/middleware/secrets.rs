@@ -264,7 +264,7 @@ async fn debug_output_of_what_a_request_meets_shows_nothing_secret() {
             .insert("idempotency-key", HeaderValue::from_static(KEY));
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     }));
-    let refused = layer.record_key_for(&Request::new(()).into_parts().0, &format!("\"{KEY}"));
+    let refused = layer.record_key_for(&Request::new(()).into_parts().0, &format!("{KEY} "));
 
     let future = service.call(secret(BODY));
     write!(

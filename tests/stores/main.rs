@@ -4,6 +4,7 @@
 
 mod memory;
 mod model;
+mod polling;
 mod suite;
 
 suite::mount!(memory_store, tower_idempotency::MemoryStore::new());
@@ -15,3 +16,4 @@ suite::mount!(
     boxed_store,
     tower_idempotency::BoxStore::new(tower_idempotency::MemoryStore::new())
 );
+suite::mount!(polling_store, crate::polling::Polling::default());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::{JoinSet, yield_now};
 use tower_idempotency::{Claim, Forgotten, Owner, RecordKey, Settled, Store};
 
-use super::{SECOND, abandon, claim, complete, completed, key, payload, release, renew, request};
+use super::{MOMENT, abandon, claim, complete, completed, key, payload, release, renew, request};
 
 const TASKS: u64 = 16;
 const ROUNDS: u64 = 500;
@@ -73,7 +73,7 @@ async fn visit(store: &impl Store, key: RecordKey, known: &Known, round: u64) ->
             1
         }
         Claim::Existing(record) if record.is_live() => {
-            store.settled(&key, record.fence(), SECOND).await;
+            store.settled(&key, record.fence(), MOMENT).await;
             0
         }
         Claim::Existing(record) => {
