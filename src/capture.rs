@@ -1,10 +1,7 @@
 //! Reading bodies within bounds: the request's before the claim, the response's before the answer.
 
-use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,31 +11,9 @@ use http_body::{Body, Frame};
 
 use crate::body::Buffered;
 use crate::bounds::Share;
-use crate::clock;
+use crate::drive::within;
 use crate::fingerprint::Fingerprinter;
 use crate::refusal::RefusalCode;
-
-/// What a panic was thrown with.
-pub(crate) type Panic = Box<dyn Any + Send>;
-
-/// Drives a future of the application's; a panic is an answer, and the future is dropped before it is given.
-pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut future = pin!(Some(future));
-    poll_fn(|cx| {
-        let Some(running) = future.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => {
-                // What panics while it is dropped has nothing to add.
-                let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
-                Poll::Ready(Err(panic))
-            }
-        }
-    })
-    .await
-}
 
 /// The request's body, whole, with its bytes added to the fingerprint as they come and counted in `share`.
 pub(crate) async fn read_request<B: Body<Data = Bytes>>(
@@ -112,7 +87,7 @@ pub(crate) async fn capture<R: Body<Data = Bytes>>(
         }
         Ok(true)
     };
-    match clock::within(hold_for, holding).await {
+    match within(hold_for, holding).await {
         Some(Ok(true)) => ended(held, told),
         Some(Ok(false)) | None => Captured::Flowing(held, body),
         Some(Err(error)) => Captured::Broken(held, error),

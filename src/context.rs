@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::clock;
+use crate::drive::within;
 use crate::error::LeaseLost;
 use crate::key::{ChildKey, Fence, IdempotencyKey, RecordKey};
 use crate::lease::Lease;
@@ -137,7 +137,7 @@ impl Idempotency {
                 answer => answer,
             }
         };
-        match clock::within(claim.store_timeout, mark).await {
+        match within(claim.store_timeout, mark).await {
             Some(Ok(Settled::Applied | Settled::Tombstoned)) => {
                 lease.renewed(sent_at, true);
                 Ok(())

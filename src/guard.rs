@@ -1,6 +1,6 @@
 //! Ownership of a record: kept alive while the handler runs, settled once, given up when dropped.
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bounds::{Bounds, Share};
-use crate::capture::caught;
 use crate::clock;
 use crate::config::Config;
 use crate::context::{Claimed, Idempotency};
+use crate::drive::{beside, caught, until, within};
 use crate::future::Progress;
 use crate::lease::Lease;
 use crate::refusal::{Refusal, RefusalCode};
@@ -75,7 +75,7 @@ impl<St: Store> Core<St> {
             self.store.claim(request).await
         };
         let deadline = clock::later(sent_at, self.config.store_timeout);
-        match clock::until(deadline, claiming).await {
+        match until(deadline, claiming).await {
             Some(Ok(claim)) => Ok(claim),
             Some(Err(error)) => {
                 let kind = error.kind();
@@ -131,7 +131,7 @@ impl<St: Store> Core<St> {
         let over = clock::later(sent_at, request.lease()).max(once_more);
         let mut pause = Pause::default();
         while Instant::now() < over {
-            match clock::until(over, self.store.claim(&request)).await {
+            match until(over, self.store.claim(&request)).await {
                 Some(Ok(Claim::Owned(owned))) => {
                     let claim = Ownership::new(self, progress, &request, owned, sent_at, running);
                     return claim.give_up().await;
@@ -230,19 +230,8 @@ impl<St: Store> Ownership<St> {
     }
 
     /// Drives `work`, renewing the lease beside it for as long as it takes.
-    pub(crate) async fn renewing<F: Future>(&self, work: F) -> F::Output {
-        let mut work = pin!(work);
-        // Unconstrained: work that uses up the budget of its task at every poll must not starve its own lease.
-        let mut renewal = pin!(tokio::task::unconstrained(self.renew_for_ever()));
-        poll_fn(|cx| {
-            // The work first: what ends at once needs neither timer nor renewal.
-            let poll = work.as_mut().poll(cx);
-            if poll.is_pending() {
-                let _ = renewal.as_mut().poll(cx);
-            }
-            poll
-        })
-        .await
+    pub(crate) fn renewing<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
+        beside(work, self.renew_for_ever())
     }
 
     async fn renew_for_ever(&self) {
@@ -338,7 +327,7 @@ impl<St: Store> Ownership<St> {
         &self,
         call: impl Future<Output = Result<Settled, StoreError>>,
     ) -> Option<Settled> {
-        match clock::within(self.core.config.store_timeout, caught(call)).await {
+        match within(self.core.config.store_timeout, caught(call)).await {
             Some(Ok(Ok(settled))) => Some(settled),
             Some(Ok(Err(_)) | Err(_)) | None => None,
         }

@@ -9,8 +9,8 @@ use http::request::Parts;
 use tower::Layer;
 
 use crate::bounds::Bounds;
-use crate::clock;
 use crate::config::Config;
+use crate::drive::within;
 use crate::endpoint::{Endpoint, Endpoints};
 use crate::guard::Core;
 use crate::key::RecordKey;
@@ -131,7 +131,7 @@ impl<St: Store> IdempotencyLayer<St> {
     /// # }
     /// ```
     pub async fn drain(&self, deadline: Duration) -> Drained {
-        let _ = clock::within(deadline, self.core.bounds.drained()).await;
+        let _ = within(deadline, self.core.bounds.drained()).await;
         Drained {
             left: self.core.bounds.left(),
         }
@@ -556,7 +556,10 @@ fn positive(knob: &str, duration: Duration) -> Duration {
 
 /// What [`IdempotencyLayer::drain`] left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "one figure, to be taken apart by a pattern"
+)]
 pub struct Drained {
     /// How many executions and unsettled outcomes there still were at the deadline.
     pub left: usize,

@@ -202,6 +202,7 @@ mod capture;
 mod clock;
 mod config;
 mod context;
+mod drive;
 mod endpoint;
 mod error;
 mod event;

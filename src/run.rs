@@ -9,8 +9,9 @@ use http_body::Body;
 use tower::Service;
 
 use crate::body::{Buffered, RequestBody, ResponseBody};
-use crate::capture::{Captured, Panic, capture, caught, content_length, flows};
+use crate::capture::{Captured, capture, content_length, flows};
 use crate::config::Config;
+use crate::drive::{Panic, caught};
 use crate::event::Outcome;
 use crate::future::Progress;
 use crate::guard::Ownership;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::bounds::{Bounds, Share};
 use crate::clock;
 use crate::config::Config;
+use crate::drive::until;
 use crate::key::{Fence, RecordKey};
 use crate::store::traits::Store;
 
@@ -102,7 +103,7 @@ impl Waiter {
                 .await;
             watch.close();
         };
-        clock::until(deadline, settled).await;
+        until(deadline, settled).await;
     }
 }
 

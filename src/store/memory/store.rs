@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::quota::Quota;
 use super::records::Records;
 use crate::clock;
+use crate::drive;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
 use crate::store::error::StoreError;
@@ -246,7 +247,7 @@ impl Store for MemoryStore {
                 return;
             }
             let look_again = clock::later(now, self.clock.sleep(left));
-            clock::until(look_again.min(deadline), ended).await;
+            drive::until(look_again.min(deadline), ended).await;
         }
     }
 }
