@@ -1,7 +1,7 @@
 //! What a record means for a request, what a response means for the record, and the answers in between.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body;
 
 use crate::body::{Buffered, ResponseBody};
@@ -116,8 +116,8 @@ pub(crate) fn replay<R: Body>(
 
 fn mark(mut headers: HeaderMap, request: &HeaderMap) -> HeaderMap {
     headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
-    if let Some(key) = request.get(KEY_HEADER) {
-        headers.insert(HeaderName::from_static(KEY_HEADER), key.clone());
+    if let Some(key) = request.get(&KEY_HEADER) {
+        headers.insert(KEY_HEADER.clone(), key.clone());
     }
     headers
 }

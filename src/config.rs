@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Extensions, Method, Uri};
+use http::{Extensions, HeaderName, Method, Uri};
 
 use crate::endpoint::{Endpoints, original_uri};
 use crate::key::RecordKey;
@@ -14,7 +14,7 @@ use crate::scope::Scope;
 use crate::store::claim::TakeOver;
 
 /// The header that carries the key.
-pub(crate) const KEY_HEADER: &str = "idempotency-key";
+pub(crate) static KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[derive(Clone)]
 pub(crate) struct Config {

@@ -175,7 +175,7 @@ where
 
 /// Which record a request is about.
 fn identify<'a>(config: &Config, parts: &'a Parts) -> Result<(String, RecordKey), Refusal> {
-    let mut lines = parts.headers.get_all(KEY_HEADER).iter();
+    let mut lines = parts.headers.get_all(&KEY_HEADER).iter();
     let Some(line) = lines.next() else {
         return Err(Refusal::new(RefusalCode::KeyMissing));
     };

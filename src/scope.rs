@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 
@@ -129,6 +130,8 @@ impl AsRef<[u8]> for Principal {
     }
 }
 
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
     let mut framed = Framed::new(b"c1");
     let (mut known, mut unknown) = (false, parts.headers.contains_key(COOKIE));
@@ -151,7 +154,7 @@ fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
             unknown = true;
         }
     }
-    for line in parts.headers.get_all("x-api-key") {
+    for line in parts.headers.get_all(&API_KEY) {
         let key = line.as_bytes().trim_ascii();
         if key.is_empty() {
             unknown = true;

@@ -49,7 +49,7 @@ impl<S, St> IdempotencyService<S, St> {
     /// Whether the request is covered, names a key or has to, and was not claimed by a layer further out.
     fn guards<B>(&self, request: &Request<B>) -> bool {
         let config = &self.core.config;
-        let has_key = config.require_key || request.headers().contains_key(KEY_HEADER);
+        let has_key = config.require_key || request.headers().contains_key(&KEY_HEADER);
         has_key
             && config.covers(request.method(), request.uri(), request.extensions())
             && !request

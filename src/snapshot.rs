@@ -58,7 +58,7 @@ fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
         })
 }
 
-const NOT_KEPT: [HeaderName; 19] = [
+static NOT_KEPT: [HeaderName; 19] = [
     AGE,
     ALT_SVC,
     CONNECTION,

@@ -174,7 +174,7 @@ fn get_length(payload: &mut Bytes) -> Option<usize> {
 }
 
 // Appended to, never reordered: the position is the wire form.
-const WELL_KNOWN: [HeaderName; 24] = [
+static WELL_KNOWN: [HeaderName; 24] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
     header::LOCATION,
