@@ -113,7 +113,14 @@
 //!
 //! `/charges` and `/charges/` are two endpoints: where a router answers both, so does the layer, with a record each.
 //! With [`IdempotencyLayer::endpoints`] a path that no template matches passes through unprotected and silently. Under
-//! `Router::layer` unknown paths reach the fallback through the layer; their 404 frees the key.
+//! `Router::layer` unknown paths reach the fallback through the layer; their 404 frees the key. `Router::route_layer`
+//! leaves out unknown paths, `MethodRouter::route_layer` also methods without a handler.
+//!
+//! ## Limits inside the layer
+//!
+//! A request takes the readiness of the wrapped service with it, a permit of `concurrency_limit` for one, while its body
+//! is read and claimed; one that waits for another gives it back. Where uploads are slow and untrusted, put the limit
+//! outside. `LoadShed` inside fails in the call, which abandons the key: it belongs outside too.
 //!
 //! ## Around a whole Router
 //!
