@@ -54,8 +54,9 @@ pub(crate) enum Captured<R: Body> {
     Whole(Buffered),
     /// It is too large, too slow or meant to flow.
     Flowing(Buffered, Pin<Box<R>>),
-    /// It has ended, and not as its `Content-Length` says.
-    WrongLength(Buffered),
+    /// It has ended, and not as its `Content-Length` says; `None` where it was over before it began, which
+    /// servers put right by themselves.
+    WrongLength(Option<Buffered>),
     /// It broke.
     Broken(Buffered, R::Error),
 }
@@ -70,7 +71,10 @@ pub(crate) async fn capture<R: Body<Data = Bytes>>(
 ) -> Captured<R> {
     let mut held = Buffered::default();
     if body.is_end_stream() {
-        return ended(held, told);
+        return match told {
+            Some(1..) => Captured::WrongLength(None),
+            _ => Captured::Whole(held),
+        };
     }
     let mut body = Box::pin(body);
     if body.size_hint().lower() > most as u64 {
@@ -88,7 +92,10 @@ pub(crate) async fn capture<R: Body<Data = Bytes>>(
         Ok(true)
     };
     match within(hold_for, holding).await {
-        Some(Ok(true)) => ended(held, told),
+        Some(Ok(true)) => match told {
+            Some(told) if told != held.len() as u64 => Captured::WrongLength(Some(held)),
+            _ => Captured::Whole(held),
+        },
         Some(Ok(false)) | None => Captured::Flowing(held, body),
         Some(Err(error)) => Captured::Broken(held, error),
     }
@@ -115,13 +122,6 @@ pub(crate) fn flows(status: StatusCode, headers: &HeaderMap) -> bool {
                 .iter()
                 .any(|flowing| it.eq_ignore_ascii_case(flowing))
         })
-}
-
-fn ended<R: Body>(held: Buffered, told: Option<u64>) -> Captured<R> {
-    match told {
-        Some(told) if told != held.len() as u64 => Captured::WrongLength(held),
-        _ => Captured::Whole(held),
-    }
 }
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {

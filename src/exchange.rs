@@ -166,7 +166,8 @@ where
         head,
         match captured {
             Captured::Whole(body) => ResponseBody::whole(body),
-            Captured::WrongLength(body) => ResponseBody::wrong_length(body),
+            Captured::WrongLength(None) => ResponseBody::whole(Buffered::default()),
+            Captured::WrongLength(Some(body)) => ResponseBody::wrong_length(body),
             Captured::Flowing(body, rest) => ResponseBody::flowing(body, rest),
             Captured::Broken(body, error) => ResponseBody::broken(body, error),
         },

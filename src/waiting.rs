@@ -187,3 +187,27 @@ impl<'a> Patience<'a> {
         waiter.wait(store, fence, deadline).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_that_is_left_by_all_leaves_nothing_behind() {
+        let room = Arc::new(WaitingRoom::default());
+        let key = RecordKey::from_parts([1; 16], [2; 32]);
+        let first = room.enter(key, Fence::new(1), 2).expect("there is a place");
+        let second = room.enter(key, Fence::new(2), 2).expect("there is another");
+        assert!(room.enter(key, Fence::new(2), 2).is_none());
+
+        drop(first);
+        assert!(
+            room.enter(key, Fence::new(2), 2).is_some(),
+            "a place is free again"
+        );
+        drop(second);
+
+        assert!(room.enter(key, Fence::new(2), 0).is_none());
+        assert!(room.keys.lock().unwrap().is_empty());
+    }
+}

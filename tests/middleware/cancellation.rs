@@ -1,5 +1,7 @@
 //! Clients that hang up, handlers that panic, runtimes that end.
 
+mod sweep;
+
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Equal requests at the same time: one runs, the others are refused or wait.
 
+mod watching;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -407,81 +409,6 @@ async fn waiters_are_bounded_per_key_and_in_all() {
             .into_iter()
             .all(|answer| answer.unwrap().status == 201)
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_waiter_watches_the_store_and_the_next_inherits_it() {
-    let store = Scripted::new();
-    let layer = IdempotencyLayer::new(Arc::clone(&store))
-        .in_flight(InFlight::wait(Duration::from_secs(20)));
-    let handler = Handler::default();
-    let service = handler.held(&layer);
-    let owner = spawn(&service, keyed("k", "a"));
-    settle().await;
-    let mut waiters = spawn_many(&service, 30);
-    settle().await;
-    assert_eq!(store.calls(Verb::Settled), 1);
-
-    waiters.remove(0).abort();
-    settle().await;
-
-    assert_eq!(store.calls(Verb::Settled), 2);
-    handler.open();
-    assert!(all(waiters).await.iter().all(Answer::is_replay));
-    assert_eq!(owner.await.unwrap().status, 201);
-    assert_eq!(store.calls(Verb::Settled), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_watcher_that_times_out_passes_the_watch_on() {
-    let store = Scripted::new();
-    let layer = IdempotencyLayer::new(Arc::clone(&store))
-        .in_flight(InFlight::wait(Duration::from_secs(20)));
-    let handler = Handler::default();
-    let service = handler.held(&layer);
-    let owner = spawn(&service, keyed("k", "a"));
-    settle().await;
-    let short = spawn(&service, preferring("wait=1"));
-    settle().await;
-    let claims = store.calls(Verb::Claim);
-    let waiters = spawn_many(&service, 10);
-
-    assert_eq!(short.await.unwrap().code(), "idempotency_in_progress");
-    settle().await;
-
-    assert_eq!(store.calls(Verb::Settled), 2);
-    assert_eq!(
-        store.calls(Verb::Claim),
-        claims + 11,
-        "one last claim of the one that went; the others wait on without"
-    );
-    handler.open();
-    assert!(all(waiters).await.iter().all(Answer::is_replay));
-    assert_eq!(owner.await.unwrap().status, 201);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_that_calls_too_early_is_not_claimed_from_in_a_loop() {
-    let store = Scripted::new();
-    store.always(Verb::Settled, Fault::Early);
-    let layer = IdempotencyLayer::new(Arc::clone(&store)).in_flight(InFlight::wait(WAIT));
-    let handler = Handler::default();
-    let service = handler.held(&layer);
-    let owner = spawn(&service, keyed("k", "a"));
-    settle().await;
-
-    assert_eq!(
-        send(&service, keyed("k", "a")).await.code(),
-        "idempotency_in_progress"
-    );
-
-    assert!(
-        store.calls(Verb::Claim) < 300,
-        "{}",
-        store.calls(Verb::Claim)
-    );
-    handler.open();
-    assert_eq!(owner.await.unwrap().status, 201);
 }
 
 #[tokio::test(start_paused = true)]

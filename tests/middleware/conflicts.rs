@@ -15,8 +15,9 @@ use http::{HeaderValue, Method, Request, Response};
 use tower::util::{BoxCloneService, service_fn};
 use tower::{Layer, ServiceExt};
 use tower_idempotency::{
-    Claim, ClaimRequest, Forgotten, Idempotency, IdempotencyLayer, InFlight, Keep, KeyPolicy,
-    OnLost, Outcome, RecordKey, RefusalCode, RequestBody, ResponseBody, Scope, State, Store,
+    Claim, ClaimId, ClaimRequest, Completed, Fingerprint, Forgotten, Idempotency, IdempotencyLayer,
+    InFlight, Keep, KeyPolicy, OnLost, OnStoreError, Outcome, Owner, RecordKey, RefusalCode,
+    RequestBody, ResponseBody, Scope, State, Store,
 };
 
 use crate::frames::{Executions, Frames, Step, responding, upload};
@@ -32,6 +33,7 @@ const RESPONSE_UNAVAILABLE: &str = r#"{"error":"idempotency_response_unavailable
 const KEY_INVALID: &str = r#"{"error":"idempotency_key_invalid","detail":"Idempotency key is malformed, of a wrong length, or sent more than once.","status_code":400}"#;
 const KEY_MISSING: &str = r#"{"error":"idempotency_key_missing","detail":"This request requires an idempotency key.","status_code":400}"#;
 const SCOPE_UNRESOLVED: &str = r#"{"error":"idempotency_scope_unresolved","detail":"The sender of this request cannot be told; the request was not processed.","status_code":500}"#;
+const RECORD_UNREADABLE: &str = r#"{"error":"idempotency_record_unreadable","detail":"The record of this idempotency key cannot be read.","status_code":503}"#;
 const INTERNAL: &str = r#"{"error":"idempotency_internal","detail":"The request was not processed because of an internal error.","status_code":500}"#;
 
 /// Asserts that this is a refusal in the flat form, to the letter.

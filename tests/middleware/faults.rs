@@ -1,5 +1,9 @@
 //! Stores that fail, are slow or lie, and leases that lapse.
 
+mod leases;
+mod outages;
+mod panics;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

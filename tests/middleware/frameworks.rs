@@ -2,6 +2,7 @@
 //! real sockets have modules of their own.
 
 mod handlers;
+mod lengths;
 mod neighbours;
 mod over_http;
 mod wire;

@@ -2,6 +2,7 @@
 //! the request waits, and is asked for again before the service is called.
 
 mod limits;
+mod panics;
 
 use std::future::{Ready, ready};
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tower_idempotency::{
     Claim, ClaimRequest, Completed, Fence, Forgotten, MemoryStore, Owned, Owner, Record, RecordKey,
     Settled, Store, StoreError, StoreErrorKind,
@@ -33,6 +34,10 @@ pub(crate) enum Fault {
     LeaseLeft(Duration),
     /// Returns at once without reason (`settled`).
     Early,
+    /// Is applied once another task has run, as where a connection has a task of its own.
+    Elsewhere,
+    /// Panics without having been applied.
+    Panic,
 }
 
 /// A `MemoryStore` with a script of faults and a log of calls.
@@ -113,6 +118,12 @@ impl Scripted {
         match fault {
             Some(Fault::Before(kind)) => return Err(StoreError::new(kind, "scripted")),
             Some(Fault::SlowBefore(pause)) => tokio::time::sleep(pause).await,
+            Some(Fault::Elsewhere) => {
+                let (run, has_run) = oneshot::channel();
+                tokio::spawn(async { run.send(()) });
+                has_run.await.unwrap();
+            }
+            Some(Fault::Panic) => panic!("scripted"),
             _ => {}
         }
         let answer = apply.await;

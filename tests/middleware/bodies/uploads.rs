@@ -74,6 +74,35 @@ async fn the_handler_gets_exactly_the_bytes_and_trailers_that_were_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_size_of_a_request_is_exact_where_no_trailers_follow() {
+    for (steps, size, exact) in [
+        (vec![Step::Data("ab"), Step::Data("cdef")], 6, true),
+        (vec![], 0, true),
+        (
+            vec![Step::Data("abc"), Step::Trailers(trailers())],
+            3,
+            false,
+        ),
+        (vec![Step::Trailers(trailers())], 0, false),
+    ] {
+        let layer = IdempotencyLayer::default();
+        let (service, _) = streaming(&layer, move |_, request| async move {
+            let (hint, is_over) = (request.body().size_hint(), request.body().is_end_stream());
+            assert_eq!((hint.lower(), hint.exact()), (size, exact.then_some(size)));
+            assert_eq!(is_over, exact && size == 0);
+            let body = request.into_body().collect().await.unwrap();
+            assert_eq!(body.trailers().is_none(), exact);
+            assert_eq!(body.to_bytes().len() as u64, size);
+            Response::new(Frames::data(["seen"]))
+        });
+
+        let answer = ask(&service, upload("k", Frames::new(steps))).await;
+
+        assert_eq!(answer.text(), "seen");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_authentication_has_put_into_the_request_reaches_the_handler() {
     #[derive(Clone)]
     struct User(u32);

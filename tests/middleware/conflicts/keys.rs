@@ -25,6 +25,43 @@ async fn a_quoted_key_and_a_bare_one_are_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn parameters_of_every_type_are_ignored_where_they_are_well_formed() {
+    let (_, handler, service) = spied();
+    send(&service, keyed("k", "x")).await;
+
+    for parameters in [
+        ";d=%\"f%c3%bc\"",
+        ";d=%\"\"",
+        ";d=%\"a;b=\\\";e",
+        ";t=@1659578233",
+        ";t=@-1;u=@0",
+        ";b=:YT09Yg==:",
+        ";b=::",
+        ";n=-1.5;m=123456789012.123",
+    ] {
+        let answer = send(&service, keyed(&format!("\"k\"{parameters}"), "x")).await;
+        assert!(answer.is_replay(), "{parameters}");
+    }
+    for parameters in [
+        ";t=@1.5",
+        ";t=@",
+        ";t=@a",
+        ";b=:a===b:",
+        ";b=:=:a",
+        ";b=:a=b:",
+        ";d=%\"%C3\"",
+        ";d=%\"%c\"",
+        ";d=%\"a",
+        ";d=%a",
+        ";d=%\"a\"b",
+    ] {
+        let answer = send(&service, keyed(&format!("\"k\"{parameters}"), "x")).await;
+        refuses(&answer, KEY_INVALID);
+    }
+    assert_eq!(handler.executions(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_escaped_key_is_unescaped() {
     let handler = Handler::default();
     let layer = IdempotencyLayer::default();

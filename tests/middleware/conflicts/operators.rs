@@ -26,6 +26,34 @@ async fn the_record_of_a_request_is_found_by_its_parts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_record_of_a_key_that_must_be_quoted_is_found_by_the_key_that_the_handler_sees() {
+    for (sent, unquoted) in [
+        (r#""a,b""#, "a,b"),
+        (r#""a\"b\\c""#, r#"a"b\c"#),
+        (r#""\"k\"""#, r#""k""#),
+        (r#""k";v=1"#, "k"),
+    ] {
+        let layer = IdempotencyLayer::default();
+        let service = Handler::default().answering(&layer, |request| {
+            let context = request.extensions().get::<Idempotency>().unwrap();
+            std::future::ready(created(context.key().as_str()))
+        });
+        let request = keyed(sent, "x");
+        let (parts, _) = request.clone().into_parts();
+        let seen = send(&service, request).await;
+
+        let by_parts = layer.record_key_for(&parts, seen.text()).unwrap();
+
+        assert_eq!(seen.text(), unquoted);
+        assert_eq!(
+            by_parts,
+            layer.record_key(b"", &Method::POST, PATH, unquoted)
+        );
+        assert!(layer.store().inspect(&by_parts).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_key_is_refused_for_what_the_layer_would_refuse() {
     let layer = IdempotencyLayer::default();
     let (cookie_only, _) = text(PATH, &[("cookie", "a=1")], "").into_parts();

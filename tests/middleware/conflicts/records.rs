@@ -154,3 +154,43 @@ async fn another_request_under_a_key_does_not_wait_for_the_first() {
     handler.open();
     running.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_with_a_fingerprint_of_an_unknown_version_cannot_be_read() {
+    let second = Duration::from_secs(1);
+    for on_store_error in [OnStoreError::Refuse, OnStoreError::RunUnprotected] {
+        let handler = Handler::default();
+        let layer = IdempotencyLayer::default()
+            .on_store_error(on_store_error)
+            .in_flight(InFlight::wait(60 * second));
+        let service = handler.at_once(&layer);
+        let store = layer.store();
+        let claim = async |key| {
+            let key = layer.record_key(b"", &Method::POST, PATH, key);
+            let id = ClaimId::from_bytes([7; 16]);
+            let newer = Fingerprint::from_parts(2, [7; 32]);
+            let claim = ClaimRequest::new(key, id, newer, 30 * second, 600 * second);
+            let Ok(Claim::Owned(owned)) = store.claim(&claim).await else {
+                panic!("not owned");
+            };
+            Owner::new(key, owned.fence(), id)
+        };
+        claim("in-flight").await;
+        store.abandon(&claim("abandoned").await).await.unwrap();
+        let outcome = Completed::new("payload".into(), "tombstone".into(), 600 * second);
+        let completed = claim("completed").await;
+        store.complete(&completed, &outcome).await.unwrap();
+        let start = tokio::time::Instant::now();
+
+        for key in ["in-flight", "abandoned", "completed"] {
+            for body in ["x", "y"] {
+                let answer = send(&service, keyed(key, body)).await;
+                refuses(&answer, RECORD_UNREADABLE);
+                assert_eq!(answer.header("retry-after"), None);
+                assert_eq!(answer.outcome, Outcome::Refused, "{key}");
+            }
+        }
+        assert_eq!((start.elapsed(), handler.executions()), (Duration::ZERO, 0));
+        assert_eq!(send(&service, keyed("another", "x")).await.status, 201);
+    }
+}

@@ -76,6 +76,56 @@ async fn a_credential_that_the_scope_cannot_read_is_an_error_of_the_service() {
     assert_eq!(send(&service, beside).await.status, 201);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_empty_credential_is_one_that_the_scope_cannot_read() {
+    let (spy, handler, service) = spied();
+    let empty = [
+        ("x-api-key", ""),
+        ("x-api-key", " \t"),
+        ("authorization", "Bearer"),
+        ("authorization", "bearer "),
+        ("authorization", "Basic"),
+        ("authorization", "Basic  \t"),
+    ];
+    let cookie = ("cookie", "session=1");
+
+    for (number, credential) in empty.into_iter().enumerate() {
+        let others = [credential, empty[(number + 1) % empty.len()]];
+        for headers in [&[credential][..], &[credential, cookie], &others] {
+            let answer = send(&service, text(PATH, headers, "x")).await;
+            refuses(&answer, SCOPE_UNRESOLVED);
+            assert_eq!(answer.outcome, Outcome::Refused);
+        }
+    }
+
+    assert_eq!(handler.executions(), 0);
+    assert!(spy.verbs().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_credential_beside_a_real_one_does_not_matter() {
+    let (_, handler, service) = spied();
+    let real = [("authorization", "Bearer alice"), ("x-api-key", "alice")];
+    for credential in real {
+        send(&service, text(PATH, &[credential], "x")).await;
+    }
+
+    for (number, credential) in real.into_iter().enumerate() {
+        for empty in [
+            ("x-api-key", ""),
+            ("authorization", "Bearer"),
+            ("authorization", ""),
+        ] {
+            for headers in [[credential, empty], [empty, credential]] {
+                let answer = send(&service, text(PATH, &headers, "x")).await;
+                assert!(answer.is_replay(), "{headers:?}");
+                assert_eq!(answer.text(), format!("execution {}", number + 1));
+            }
+        }
+    }
+    assert_eq!(handler.executions(), 2);
+}
+
 #[derive(Clone)]
 struct User(&'static str);
 

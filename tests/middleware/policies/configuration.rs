@@ -70,6 +70,15 @@ fn a_wrong_configuration_panics_where_it_is_written_and_says_what_to_do() {
         ("CONNECT /charges", "CONNECT is never covered"),
         ("P@ST /charges", "the method is no HTTP method"),
         ("POST /charges/{id", ""),
+        ("post /x", "methods are written in capitals"),
+        ("Post /x", "methods are written in capitals"),
+        ("POST /x ", "a path has no white space"),
+        ("POST /x y", "a path has no white space"),
+        ("POST /x\t", "a path has no white space"),
+        ("POST /x?a=1", "a path has no white space, query"),
+        ("POST /x#y", "a path has no white space, query or fragment"),
+        ("POST /x/:id", "parameters are written {name}"),
+        ("POST /x/*rest", "parameters are written {name}"),
     ] {
         let message = refused(|| drop(layer().endpoints([endpoint])));
         assert!(
@@ -77,6 +86,15 @@ fn a_wrong_configuration_panics_where_it_is_written_and_says_what_to_do() {
             "{message}"
         );
     }
+    for template in ["/x ", "/x?a=1", "/x#y", "/x/:id", "/x/*rest"] {
+        let message = refused(|| drop(Endpoint::post(template)));
+        let named = format!("\"POST {template}\" is not an endpoint: ");
+        assert!(message.contains(&named), "{message}");
+    }
+    let none = refused(|| drop(layer().max_detached(0)));
+    assert_eq!(none, "max_detached takes at least 1");
+    let none = refused(|| drop(layer().max_unsettled(0)));
+    assert_eq!(none, "max_unsettled takes at least 1");
     let twice = refused(|| drop(layer().endpoints(["POST /a/{id}", "PUT /a/{name}"])));
     assert!(twice.contains("is not an endpoint"), "{twice}");
     let template = refused(|| drop(Endpoint::post("charges")));
@@ -125,4 +143,40 @@ async fn the_longest_durations_overflow_nowhere() {
             .parse::<u64>()
             .is_ok()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smallest_bounds_let_one_request_after_the_other_through() {
+    let handler = Handler::default();
+    let layer = IdempotencyLayer::default().max_detached(1).max_unsettled(1);
+    let service = handler.at_once(&layer);
+
+    for key in ["k", "l", "m"] {
+        assert_eq!(send(&service, keyed(key, "x")).await.status, 201);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_look_like_mistakes_and_are_none_are_taken() {
+    let handler = Handler::default();
+    let layer = IdempotencyLayer::default().endpoints([
+        "POST /x:verify",
+        "POST /y/{*rest}",
+        "POST /z/a*b",
+        "M-SEARCH /x",
+    ]);
+    let service = handler.at_once(&layer);
+
+    for path in ["/x:verify", "/y/a/b", "/z/a*b"] {
+        let mut request = keyed("k", "x");
+        *request.uri_mut() = path.parse().unwrap();
+
+        let answer = send(&service, request).await;
+
+        assert_eq!(
+            answer.outcome,
+            Outcome::Executed { recorded: true },
+            "{path}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Who runs after an owner was lost.
 
 use super::*;
+use crate::scripted::{Fault, Scripted, Verb};
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_request_runs_again_and_sees_that_it_is_the_second_attempt() {
@@ -102,11 +103,9 @@ async fn an_owner_beyond_its_time_is_fenced_out_by_whoever_took_over() {
     assert_eq!(handler.executions(), 2);
 }
 
-/// Tokio lets no timer fire for a task that has used up its budget.
-#[tokio::test(start_paused = true)]
-async fn an_owner_whose_handler_is_busy_all_the_time_keeps_its_lease() {
+/// Tokio lets no timer fire for a task that has used up its budget, and gives it nothing of a channel.
+async fn busy_all_the_time<St: Store>(layer: IdempotencyLayer<St>) {
     let handler = Handler::default();
-    let layer = IdempotencyLayer::default();
     let done = Arc::new(AtomicBool::new(false));
     let is_done = Arc::clone(&done);
     let service = handler.answering(&layer, move |_| {
@@ -132,4 +131,21 @@ async fn an_owner_whose_handler_is_busy_all_the_time_keeps_its_lease() {
 
     assert!(record.unwrap().is_live());
     assert_eq!(answer.outcome, Outcome::Executed { recorded: true });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_handler_is_busy_all_the_time_keeps_its_lease() {
+    busy_all_the_time(IdempotencyLayer::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_handler_is_busy_keeps_its_lease_in_a_store_that_waits_for_timers_or_tasks()
+{
+    for fault in [Fault::SlowBefore(SECOND), Fault::Elsewhere] {
+        let store = Scripted::new();
+        store.always(Verb::Renew, fault);
+        store.always(Verb::Complete, fault);
+        busy_all_the_time(IdempotencyLayer::new(Arc::clone(&store))).await;
+        assert!(store.calls(Verb::Renew) >= 8, "{fault:?}");
+    }
 }
