@@ -48,27 +48,27 @@ where
     R: Body<Data = Bytes>,
 {
     let config = &core.config;
+    let refused = |refusal: Refusal| Ok(refuse(config, &refusal));
+    let refused_for_now = |code| Ok(refuse(config, &config.refuse_for_now(code, None)));
     let (mut parts, body) = request.into_parts();
 
-    // Key, scope, body and fingerprint: whatever is wrong with them, nothing has been claimed yet.
-    let identified = identify(config, &parts);
-    let (key, record_key) = match identified {
+    // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
+    let (key, record_key) = match identify(config, &parts) {
         Ok(identified) => identified,
-        Err(refusal) => return Ok(refuse(config, &refusal)),
+        Err(refusal) => return refused(refusal),
     };
     let mut buffered = core.bounds.take(|bounds| &bounds.buffered, 0);
     let (body, fingerprint) = match fingerprint(config, &parts, body, &mut buffered).await {
         Ok(read) => read,
-        Err(refusal) => return Ok(refuse(config, &refusal)),
+        Err(refusal) => return refused(refusal),
     };
 
-    // Claim: from here on the work no longer belongs to the connection.
+    // 2. Claim. From here on the work no longer belongs to the connection.
     let mut service = Readiness::Ready(service);
     let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
     let ownership = loop {
         if !core.has_room() {
-            let refusal = config.refuse_for_now(RefusalCode::Overloaded, None);
-            return Ok(refuse(config, &refusal));
+            return refused_for_now(RefusalCode::Overloaded);
         }
         let (lease, retention) = (config.lease(), config.retention);
         let claim = ClaimRequest::new(record_key, ClaimId::unique(), fingerprint, lease, retention)
@@ -76,54 +76,47 @@ where
         let sent_at = Instant::now();
         let running = core.bounds.take(|bounds| &bounds.executions, 1);
         progress.hold();
-        let busy = match core.claim(&claim, sent_at).await {
+        let (fence, refusal) = match core.claim(&claim, sent_at).await {
             Ok(Claim::Owned(owned)) => {
                 let (core, progress) = (Arc::clone(&core), Arc::clone(&progress));
                 let ownership = Ownership::new(core, progress, &claim, owned, sent_at, running);
                 if !ownership.is_short() {
                     break ownership;
                 }
+                // Answered late, or by a store that gives less: renewed before anything is done under it.
                 let code = match ownership.renew().await {
                     Ok(Settled::FencedOut | Settled::Missing) => RefusalCode::InProgress,
                     Ok(_) if !ownership.is_short() => break ownership,
                     Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
                 };
                 ownership.give_up().await;
-                return Ok(refuse(config, &config.refuse_for_now(code, None)));
+                return refused_for_now(code);
             }
             Ok(Claim::Existing(record)) => match judge(config, &record, &fingerprint) {
                 Verdict::Replay(snapshot) => return Ok(replay(config, &parts, snapshot)),
-                Verdict::Refuse(refusal) => return Ok(refuse(config, &refusal)),
+                Verdict::Refuse(refusal) => return refused(refusal),
                 Verdict::Busy(fence, refusal) => (fence, refusal),
             },
-            Ok(Claim::Full) => {
-                let refusal = config.refuse_for_now(RefusalCode::StoreFull, None);
-                return Ok(refuse(config, &refusal));
-            }
-            Ok(Claim::OverQuota) => {
-                let refusal = config.refuse_for_now(RefusalCode::QuotaExceeded, None);
-                return Ok(refuse(config, &refusal));
-            }
+            Ok(Claim::Full) => return refused_for_now(RefusalCode::StoreFull),
+            Ok(Claim::OverQuota) => return refused_for_now(RefusalCode::QuotaExceeded),
             Err(failure) => {
                 let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, &progress);
                 let run = config.on_store_error == OnStoreError::RunUnprotected;
                 if !run || !failure.is_outage() || progress.is_client_gone() {
-                    return Ok(refuse(config, &refusal));
+                    return refused(refusal);
                 }
                 progress.let_go();
-                parts
-                    .extensions
-                    .insert(Idempotency::new(&key, record_key, None));
+                let context = Idempotency::new(&key, record_key, None);
+                parts.extensions.insert(context);
                 let request = Request::from_parts(parts, RequestBody::read(body));
                 return service.run_unprotected(request).await;
             }
         };
-
-        // Wait: without the record, without readiness, and only as long as somebody listens.
         drop(running);
-        let (fence, refusal) = busy;
+
+        // Wait: without a claim, without readiness, and only as long as somebody listens.
         if progress.is_client_gone() || !patience.begins(record_key, fence) {
-            return Ok(refuse(config, &refusal));
+            return refused(refusal);
         }
         progress.let_go();
         service = service.given_up();
@@ -131,14 +124,14 @@ where
     };
     drop(patience);
 
-    // Run, and hold the response; the lease is renewed beside both.
+    // 3. Run, and hold the response. The lease is renewed beside both.
     parts.extensions.insert(ownership.context(&key));
     let request = Request::from_parts(parts, RequestBody::read(body));
     let run = run(config, &progress, &ownership, service, request);
     let run = ownership.renewing(run).await;
     drop(buffered);
 
-    // Settle, before the client sees the response.
+    // 4. Settle, before the client sees the response.
     let (mut head, captured) = match run {
         Run::Responded(head, captured) => (head, captured),
         Run::Failed(error) => {
@@ -151,7 +144,7 @@ where
         }
         Run::ClientGone => {
             ownership.give_up().await;
-            return Ok(refuse(config, &Refusal::new(RefusalCode::Internal)));
+            return refused(Refusal::new(RefusalCode::Internal));
         }
     };
     let settlement = decide(config, &head, &captured, &ownership);
@@ -159,7 +152,7 @@ where
     let settled = ownership.settle(settlement).await;
     let recorded = completes && matches!(settled, Some(Settled::Applied | Settled::Tombstoned));
 
-    // Answer.
+    // 5. Answer.
     head.headers.remove(&REPLAYED);
     head.extensions.insert(Outcome::Executed { recorded });
     Ok(Response::from_parts(
