@@ -152,6 +152,8 @@ pub enum OnLost {
     #[default]
     Rerun,
     /// Nobody runs it again: 409 `idempotency_outcome_unknown` until an operator forgets the key or it expires.
+    ///
+    /// A claim that the store applied, but whose answer was lost in an outage longer than its lease, counts as lost too.
     Refuse,
 }
 

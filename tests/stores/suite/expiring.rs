@@ -156,29 +156,27 @@ pub(crate) async fn every_record_expires_at_its_own_time(store: impl Store) {
 }
 
 pub(crate) async fn the_longest_durations_do_not_overflow(store: impl Store) {
-    let longest = request_for(key(1), Duration::MAX, Duration::MAX);
-    let (_, renewed) = own(&store, &longest).await;
-    let (_, done) = own(&store, &request_for(key(2), LEASE, Duration::MAX)).await;
-    let (_, abandoned) = own(&store, &request_for(key(3), Duration::MAX, SECOND)).await;
-    pass(SECOND).await;
+    // The second is a multiple of 2^64 nanoseconds.
+    for (scope, longest) in [(1, Duration::MAX), (2, Duration::from_secs(1 << 55))] {
+        let key = |number| key_of(scope, number);
+        let claim = request_for(key(1), longest, longest);
+        let (_, renewed) = own(&store, &claim).await;
+        let (_, done) = own(&store, &request_for(key(2), LEASE, longest)).await;
+        let (_, abandoned) = own(&store, &request_for(key(3), longest, SECOND)).await;
+        pass(SECOND).await;
 
-    assert_eq!(
-        store.renew(&renewed, Duration::MAX, true).await.unwrap(),
-        Settled::Applied
-    );
-    assert_eq!(
-        complete(&store, &done, &completed_for(Duration::MAX)).await,
-        Settled::Applied
-    );
-    assert!(inspect(&store, key(3)).await.unwrap().is_live());
-    assert_eq!(abandon(&store, &abandoned).await, Settled::Applied);
+        let settled = store.renew(&renewed, longest, true).await.unwrap();
+        assert_eq!(settled, Settled::Applied);
+        let settled = complete(&store, &done, &completed_for(longest)).await;
+        assert_eq!(settled, Settled::Applied);
+        assert!(inspect(&store, key(3)).await.unwrap().is_live());
+        assert_eq!(abandon(&store, &abandoned).await, Settled::Applied);
 
-    own(&store, &longest).await;
-    pass(RETENTION * 24 * 365).await;
-    assert!(inspect(&store, key(1)).await.unwrap().is_live());
-    assert_eq!(
-        payload(&find(&store, &request(key(2))).await).unwrap(),
-        "done"
-    );
-    assert!(inspect(&store, key(3)).await.is_none());
+        own(&store, &claim).await;
+        pass(RETENTION * 24 * 365).await;
+        assert!(inspect(&store, key(1)).await.unwrap().is_live());
+        let record = find(&store, &request(key(2))).await;
+        assert_eq!(payload(&record).unwrap(), "done");
+        assert!(inspect(&store, key(3)).await.is_none());
+    }
 }
