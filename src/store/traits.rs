@@ -21,7 +21,7 @@ use crate::store::error::StoreError;
 ///   `abandon`; then it is *abandoned*: still there, with its fingerprint, attempt and `committed`, and its owner may still
 ///   renew or complete it until somebody takes over.
 /// * A record expires at `first claim + retention`, but never while its lease lives. An expired record is an absent
-///   one.
+///   one; a late write of its owner may still be `Applied` while the store has not dropped it, or find it `Missing`.
 /// * A write of an owner applies only if fence AND claim id equal the record's, and the record is in flight. A
 ///   repeated `complete` of the same owner is `Applied`.
 /// * Fences strictly increase per record key, across release, [`forget`](Store::forget) and expiry.
