@@ -1,5 +1,8 @@
 //! Stores that are gone for a while: what goes on meanwhile is bounded, and over when it should be.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tower_idempotency::OnLost;
 
@@ -188,4 +191,28 @@ async fn a_claim_with_a_short_lease_is_given_back_although_its_lease_is_over() {
             assert_eq!((handler.executions(), handler.last_attempt()), (1, 1));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn giving_back_a_claim_that_never_arrived_takes_nothing_over() {
+    let (store, layer, handler) = world();
+    let panicking = handler.answering(&layer, |_| async { panic!("the first attempt") });
+    let lost = AssertUnwindSafe(send(&panicking, keyed("k", "a"))).catch_unwind();
+    assert!(lost.await.is_err());
+    let service = handler.at_once(&layer);
+    for _ in 0..2 {
+        store.next(Verb::Claim, Fault::Before(StoreErrorKind::Ambiguous));
+    }
+
+    let refused = send(&service, keyed("k", "a")).await;
+    assert_eq!(refused.code(), "idempotency_store_unavailable");
+    assert_eq!(layer.drain(LONG).await.left, 0);
+
+    assert_eq!(
+        record(&layer).await.unwrap().attempt(),
+        1,
+        "as if it had never been sent"
+    );
+    assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
+    assert_eq!(handler.last_attempt(), 2);
 }
