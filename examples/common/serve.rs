@@ -3,12 +3,18 @@
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::serve::Listener;
+use http_body::{Frame, SizeHint};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -16,8 +22,11 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tower_idempotency::{IdempotencyLayer, Store};
+
+/// How long an idle connection may take to read the last answer and to hear that it is to go.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// Serves until SIGTERM or Ctrl-C, and then for at most `drain` what is still running.
 ///
@@ -37,12 +46,13 @@ pub(crate) async fn serve<St: Store>(
     };
     let mut stop = pin!(stop);
     let (tasks, graceful) = (Tasks::default(), GracefulShutdown::new());
+    let requests = Requests::default();
+    let app = app.layer(from_fn_with_state(requests.clone(), Requests::count));
     let mut server = auto::Builder::new(tasks.clone());
-    // A head that never ends shall not use up the time for draining.
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10));
+        .header_read_timeout(Duration::from_secs(60));
     server.http2().timer(TokioTimer::new());
 
     loop {
@@ -59,15 +69,89 @@ pub(crate) async fn serve<St: Store>(
 
     drop(listener);
     let deadline = Instant::now() + drain;
-    let in_time = timeout_at(deadline, graceful.shutdown()).await.is_ok();
+    // Connections end by themselves, or are cut when they only stay open.
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = requests.none() => {}
+        () = sleep_until(deadline) => {}
+    }
+    let cut = requests.running();
     tasks.cut().await;
     let rest = deadline.saturating_duration_since(Instant::now());
-    let left = idempotency.drain(rest).await.left;
-    if in_time && left == 0 {
+    // What is cut while it is guarded goes on, and is among these.
+    let left = idempotency.drain(rest).await.left.max(cut);
+    if left == 0 {
         return ExitCode::SUCCESS;
     }
     eprintln!("DRAIN_SECS have passed; executions left: {left}");
     ExitCode::FAILURE
+}
+
+/// How many requests are running, from their head to the end of their answer.
+#[derive(Clone, Default)]
+struct Requests(watch::Sender<usize>);
+
+impl Requests {
+    async fn count(State(requests): State<Self>, request: Request, next: Next) -> Response {
+        requests.0.send_modify(|running| *running += 1);
+        let running = Running(requests);
+        next.run(request)
+            .await
+            .map(|body| Body::new(Answer { body, running }))
+    }
+
+    fn running(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    /// Returns when none has been running for a while.
+    async fn none(&self) {
+        let mut running = self.0.subscribe();
+        loop {
+            let _ = running.wait_for(|running| *running == 0).await;
+            if timeout(GRACE, running.wait_for(|running| *running > 0))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// The body of an answer, as it is: its request is running until it is dropped.
+struct Answer {
+    body: Body,
+    #[expect(dead_code, reason = "held")]
+    running: Running,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+struct Running(Requests);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|running| *running -= 1);
+    }
 }
 
 /// Listens to the signals, then on the address, and says so.

@@ -81,5 +81,6 @@ fn seconds(name: &str, default: &str, least: u32) -> Result<Duration, String> {
 
 fn whole_seconds(value: &str, least: u32) -> Option<Duration> {
     let seconds: u32 = value.parse().ok()?;
-    (seconds >= least).then(|| Duration::from_secs(seconds.into()))
+    // `parse` takes a plus sign too.
+    (seconds >= least && !value.starts_with('+')).then(|| Duration::from_secs(seconds.into()))
 }
