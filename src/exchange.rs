@@ -142,9 +142,9 @@ where
             ownership.give_up().await;
             resume_unwind(panic);
         }
-        Run::ClientGone => {
+        Run::NotStarted => {
             ownership.give_up().await;
-            return refused(Refusal::new(RefusalCode::Internal));
+            return refused_for_now(RefusalCode::InProgress);
         }
     };
     let settlement = decide(config, &head, &captured, &ownership);

@@ -17,6 +17,7 @@ use crate::context::{Claimed, Idempotency};
 use crate::drive::{beside, caught, until, within};
 use crate::future::Progress;
 use crate::lease::Lease;
+use crate::policy::OnStoreError;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::store::boxed::BoxStore;
 use crate::store::claim::{Claim, ClaimRequest, Completed, Owned, Owner, Settled, TakeOver};
@@ -67,12 +68,12 @@ impl<St: Store> Core<St> {
     ) -> Result<Claim, Unclaimed> {
         let mut may_be_applied = false;
         let claiming = async {
-            match self.store.claim(request).await {
+            match self.ask(request).await {
                 Err(error) if error.kind() == StoreErrorKind::NotApplied => {}
                 Err(error) if error.kind() == StoreErrorKind::Ambiguous => may_be_applied = true,
                 answer => return answer,
             }
-            self.store.claim(request).await
+            self.ask(request).await
         };
         let deadline = clock::later(sent_at, self.config.store_timeout);
         match until(deadline, claiming).await {
@@ -92,6 +93,17 @@ impl<St: Store> Core<St> {
         }
     }
 
+    /// Claims once. A store that panics may have applied the claim.
+    async fn ask(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+        let claim = async { self.store.claim(request).await };
+        caught(claim).await.unwrap_or_else(|_| {
+            Err(StoreError::new(
+                StoreErrorKind::Ambiguous,
+                "the store panicked",
+            ))
+        })
+    }
+
     /// What a claim that failed is answered with. If the store may have applied it, it is given back as
     /// soon as the store answers, at the latest when its lease is over.
     pub(crate) fn refuse_unclaimed(
@@ -101,9 +113,15 @@ impl<St: Store> Core<St> {
         sent_at: Instant,
         progress: &Arc<Progress>,
     ) -> Refusal {
-        if failure.may_be_applied {
+        // Where requests run all the same, give-backs take half of the bound at the most: a store that hangs must
+        // not close the door that was left open. What is not given back is free at the end of its lease.
+        let most = match self.config.on_store_error {
+            OnStoreError::Refuse => usize::MAX,
+            OnStoreError::RunUnprotected => self.config.max_detached / 2,
+        };
+        let detached = self.bounds.take_within(|bounds| &bounds.detached, 1, most);
+        if let Some(detached) = detached.filter(|_| failure.may_be_applied) {
             let running = self.bounds.take(|bounds| &bounds.executions, 1);
-            let detached = self.bounds.take(|bounds| &bounds.detached, 1);
             let request = request.clone().with_take_over(TakeOver::Never);
             let (core, claimed) = (Arc::clone(self), Arc::clone(progress));
             progress.spawn(async move {
@@ -131,7 +149,7 @@ impl<St: Store> Core<St> {
         let over = clock::later(sent_at, request.lease()).max(once_more);
         let mut pause = Pause::default();
         while Instant::now() < over {
-            match until(over, self.store.claim(&request)).await {
+            match until(over, self.ask(&request)).await {
                 Some(Ok(Claim::Owned(owned))) => {
                     let claim = Ownership::new(self, progress, &request, owned, sent_at, running);
                     return claim.give_up().await;
@@ -207,6 +225,11 @@ impl<St: Store> Ownership<St> {
         self.lease.is_committed()
     }
 
+    /// Whether another attempt may own the record by now.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lease.is_lost()
+    }
+
     /// Whether too little is left of the lease to begin with.
     pub(crate) fn is_short(&self) -> bool {
         self.lease.is_short()
@@ -235,7 +258,8 @@ impl<St: Store> Ownership<St> {
     }
 
     async fn renew_for_ever(&self) {
-        let limit = self.core.config.max_execution;
+        // The limit is one of executions: what is decided is kept until the store has taken it.
+        let limit = (self.core.config.max_execution).filter(|_| self.decided.is_none());
         let stop = limit.map(|limit| clock::later(self.lease.claimed_at(), limit));
         let soon = || clock::later(Instant::now(), self.lease.length() / 12);
         let mut renew_at = self.lease.renew_at();

@@ -86,8 +86,8 @@ pub(crate) enum Run<R: Body, E> {
     /// By the handler, or by a service that did not get ready for it.
     Failed(E),
     Panicked(Panic),
-    /// The handler did not start: nobody is there to be answered.
-    ClientGone,
+    /// The handler did not start: nobody is there to be answered, or the lease was lost before the service was ready.
+    NotStarted,
 }
 
 pub(crate) async fn run<S, St, B, R>(
@@ -105,12 +105,13 @@ where
     let is_head = request.method() == Method::HEAD;
     let handler = caught(async move {
         match service.ready(progress).await {
+            Some(Ok(_)) if ownership.is_lost() => Err(Run::NotStarted),
             Some(Ok(mut service)) => {
                 ownership.start();
                 service.call(request).await.map_err(Run::Failed)
             }
             Some(Err(error)) => Err(Run::Failed(error)),
-            None => Err(Run::ClientGone),
+            None => Err(Run::NotStarted),
         }
     });
     let (head, body) = match handler.await {

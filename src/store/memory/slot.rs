@@ -35,6 +35,7 @@ impl Slot {
         let flight = Flight {
             head,
             claim_id: request.claim_id(),
+            leased: now,
             lease_end: later(now, request.lease()),
             waiters: Waiters::default(),
         };
@@ -111,6 +112,7 @@ impl Slot {
         if let Self::InFlight(flight) = self {
             let mine = flight.claim_id == request.claim_id();
             if mine || flight.is_free_for(request, now) {
+                flight.leased = now;
                 flight.lease_end = later(now, request.lease());
                 let waiters = if mine {
                     Waiters::default()
@@ -137,7 +139,11 @@ impl Slot {
         let Some(flight) = self.flight_of(owner) else {
             return REFUSED;
         };
-        flight.lease_end = later(now, lease);
+        // Renewals may cross: one that has read the clock earlier does not undo what a later one gave.
+        if now >= flight.leased {
+            flight.leased = now;
+            flight.lease_end = later(now, lease);
+        }
         flight.head.committed |= committed;
         (Settled::Applied, Waiters::default())
     }
@@ -236,6 +242,8 @@ const REFUSED: (Settled, Waiters) = (Settled::FencedOut, Waiters(None));
 pub(super) struct Flight {
     head: Head,
     claim_id: ClaimId,
+    /// When the lease was last counted anew.
+    leased: Moment,
     lease_end: Moment,
     waiters: Waiters,
 }

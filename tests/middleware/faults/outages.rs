@@ -216,3 +216,40 @@ async fn giving_back_a_claim_that_never_arrived_takes_nothing_over() {
     assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
     assert_eq!(handler.last_attempt(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settling_is_renewed_beyond_the_longest_execution() {
+    let (store, layer, handler) = world();
+    let layer = layer.max_execution(40 * SECOND);
+    let service = handler.at_once(&layer);
+    store.always(Verb::Complete, Fault::Before(StoreErrorKind::NotApplied));
+    assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
+
+    for _ in 0..40 {
+        tokio::time::sleep(5 * SECOND).await;
+        let retry = send(&service, keyed("k", "a")).await;
+        assert_eq!(retry.code(), "idempotency_in_progress");
+    }
+
+    store.heal();
+    assert_eq!(layer.drain(LONG).await.left, 0);
+    assert!(send(&service, keyed("k", "a")).await.is_replay());
+    assert_eq!(handler.executions(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_store_does_not_close_the_door_that_was_left_open() {
+    let (store, layer, handler) = world();
+    let layer = layer
+        .max_detached(4)
+        .on_store_error(OnStoreError::RunUnprotected);
+    let service = handler.at_once(&layer);
+    store.always(Verb::Claim, Fault::SlowBefore(LONG));
+
+    for number in 0..20 {
+        let answer = send(&service, keyed(&format!("k{number}"), "a")).await;
+        assert_eq!(answer.outcome, Outcome::Unprotected, "{number}");
+    }
+
+    assert_eq!(layer.drain(LONG).await.left, 0);
+}

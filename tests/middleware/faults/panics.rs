@@ -77,3 +77,19 @@ async fn a_store_that_panics_at_a_release_costs_the_key_and_never_the_answer() {
     assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
     assert_eq!(handler.last_attempt(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_at_the_claim_refuses_the_request() {
+    let (store, layer, handler) = world();
+    let service = handler.at_once(&layer);
+    for _ in 0..3 {
+        store.next(Verb::Claim, Fault::Panic);
+    }
+
+    let refused = send(&service, keyed("k", "a")).await;
+
+    assert_eq!(refused.code(), "idempotency_store_unavailable");
+    assert_eq!(layer.drain(LONG).await.left, 0);
+    assert_eq!((handler.executions(), store.calls(Verb::Claim)), (0, 4));
+    assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
+}

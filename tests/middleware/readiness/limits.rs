@@ -262,3 +262,41 @@ async fn load_shedding_outside_sheds_before_anything_is_claimed() {
     handler.open();
     assert_eq!(busy.await.unwrap().status, 201);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_gets_ready_when_its_lease_is_lost_does_not_start() {
+    let layer = waiting().max_execution(Duration::from_secs(20));
+    let handler = Handler::default();
+    let owner = handler.answering(&layer, {
+        let handler = handler.clone();
+        move |_| {
+            let handler = handler.clone();
+            async move {
+                handler.opened().await;
+                let mut freed = created("");
+                *freed.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                freed
+            }
+        }
+    });
+    let permits = Arc::new(tokio::sync::Semaphore::new(1));
+    let limited = ConcurrencyLimit::with_semaphore(handler.bare(), Arc::clone(&permits));
+    let limited = layer.layer(limited);
+    let first = tokio::spawn(send(&owner, keyed("k", "a")));
+    settle().await;
+    let late = tokio::spawn(send(&limited, keyed("k", "a")));
+    settle().await;
+    let permit = permits.acquire().await.unwrap();
+    handler.open();
+    assert_eq!(first.await.unwrap().status, 500);
+
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let successor = send(&handler.at_once(&layer), keyed("k", "a")).await;
+    drop(permit);
+
+    assert_eq!(successor.outcome, Outcome::Executed { recorded: true });
+    let late = late.await.unwrap();
+    assert_eq!(late.code(), "idempotency_in_progress");
+    assert_eq!((handler.executions(), handler.last_attempt()), (2, 2));
+    assert_eq!(layer.drain(WAIT).await.left, 0);
+}

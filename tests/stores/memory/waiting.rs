@@ -209,3 +209,21 @@ fn at_once<F: Future>(verb: F) -> F::Output {
         Poll::Pending => panic!("a verb waits"),
     }
 }
+
+#[tokio::test]
+async fn a_renewal_that_is_overtaken_does_not_shorten_the_lease() {
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let store = MemoryStore::with_clock(move || Duration::from_secs(clock.load(Ordering::SeqCst)));
+    let (_, owner) = own(&store, &request(key(1))).await;
+    time.store(20, Ordering::SeqCst);
+    renew(&store, &owner).await;
+
+    // As if its clock had been read before.
+    time.store(10, Ordering::SeqCst);
+    renew(&store, &owner).await;
+    time.store(20, Ordering::SeqCst);
+
+    let record = inspect(&store, key(1)).await.unwrap();
+    assert_eq!(record.state().lease_left(), LEASE);
+}
