@@ -9,7 +9,9 @@ use tower::{Service, ServiceExt};
 use tower_idempotency::{IdempotencyLayer, InFlight, Keep, Outcome, Retention};
 
 use crate::frames::{Frames, Step, responding, upload};
-use crate::support::{Answer, Body, Guarded, Handler, created, keyed, post, read, send, settle};
+use crate::support::{
+    Answer, Body, Guarded, Handler, created, keyed, plain, post, read, send, settle,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -32,8 +34,8 @@ async fn twice(answer: impl Fn() -> Response<Body> + Clone + Send + 'static) -> 
     let layer = IdempotencyLayer::default();
     let service = handler.answering(&layer, move |_| std::future::ready(answer()));
 
-    let first = send(&service, keyed("k", "x")).await;
-    let second = send(&service, keyed("k", "x")).await;
+    let first = send(&service, plain("k", "x")).await;
+    let second = send(&service, plain("k", "x")).await;
 
     assert_eq!(handler.executions(), 1, "{first:?}");
     assert_eq!(first.outcome, Outcome::Executed { recorded: true });
@@ -184,10 +186,10 @@ async fn the_layers_own_answers_carry_no_marker_and_no_key() {
 async fn the_key_is_echoed_as_this_retry_sent_it() {
     let handler = Handler::default();
     let service = handler.at_once(&IdempotencyLayer::default());
-    let first = send(&service, keyed("abc", "x")).await;
+    let first = send(&service, plain("abc", "x")).await;
 
     for sent in ["abc", "\"abc\"", "\"abc\";v=1"] {
-        let again = send(&service, keyed(sent, "x")).await;
+        let again = send(&service, plain(sent, "x")).await;
         assert_eq!(again.header("idempotency-key"), Some(sent));
     }
     assert_eq!(first.header("idempotency-key"), None);

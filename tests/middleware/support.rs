@@ -19,13 +19,94 @@ pub(crate) type Guarded = BoxCloneService<Request<Body>, Response<ResponseBody<B
 
 pub(crate) const PATH: &str = "/charges";
 
-/// A keyed POST.
+/// A keyed POST, with a canary in the value of the key header and one in the body: neither may ever be logged.
 pub(crate) fn keyed(key: &str, body: &'static str) -> Request<Body> {
+    logs::watch();
+    let mut request = plain(key, body);
+    if key.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !key.is_empty() {
+        // A parameter of the structured field is no part of the key.
+        let value = format!("\"{key}\";canary=\"{}\"", logs::KEY);
+        request
+            .headers_mut()
+            .insert("idempotency-key", value.parse().unwrap());
+    }
+    *request.body_mut() = format!("{body} {}", logs::BODY).into();
+    request
+}
+
+/// A keyed POST of exactly this key and body.
+pub(crate) fn plain(key: &str, body: &'static str) -> Request<Body> {
     Request::post(PATH)
         .header("idempotency-key", key)
         .header("content-type", "text/plain")
         .body(body.into())
         .unwrap()
+}
+
+/// Watches over what is logged, at every level, by whatever test.
+pub(crate) mod logs {
+    use std::io;
+    use std::sync::Once;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    pub(crate) const KEY: &str = "canary-key-5b1f0c77";
+    pub(crate) const BODY: &str = "canary-body-2e6a91d4";
+
+    static LEAKED: AtomicBool = AtomicBool::new(false);
+
+    /// Begins to watch, or fails if a secret has been logged meanwhile.
+    #[track_caller]
+    pub(crate) fn watch() {
+        static BEGIN: Once = Once::new();
+
+        BEGIN.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+                .with_writer(|| Watch);
+            tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+        });
+        assert!(!LEAKED.load(Ordering::SeqCst), "a secret was logged");
+    }
+
+    /// Fails the test that logs a secret, and every one that begins afterwards.
+    fn look_at(line: &[u8]) {
+        if shows_a_secret(line) {
+            LEAKED.store(true, Ordering::SeqCst);
+            panic!("a secret was logged: {}", String::from_utf8_lossy(line));
+        }
+    }
+
+    fn shows_a_secret(line: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(line);
+        text.contains(KEY) || text.contains(BODY)
+    }
+
+    #[test]
+    fn a_secret_is_noticed_wherever_it_stands_in_a_line() {
+        let request = super::keyed("k", "a");
+
+        assert!(shows_a_secret(
+            format!("TRACE {:?}", request.headers()).as_bytes()
+        ));
+        assert!(shows_a_secret(
+            format!("TRACE {:?}", request.body()).as_bytes()
+        ));
+        assert!(!shows_a_secret(b"TRACE read 12 bytes"));
+    }
+
+    struct Watch;
+
+    impl io::Write for Watch {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            look_at(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 }
 
 /// A whole response, easy to compare.

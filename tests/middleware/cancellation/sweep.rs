@@ -8,6 +8,7 @@ use tower::util::BoxCloneService;
 use tower_idempotency::{Idempotency, Outcome, ResponseBody};
 
 use super::*;
+use crate::support::plain;
 
 const MOMENT: Duration = Duration::from_millis(2);
 
@@ -126,7 +127,7 @@ async fn dropped_after(polls: usize, ending: Ending, outage: &[(Verb, Fault)]) -
     let service = service(&layer, ending, &handler, &running);
     let other = match ending {
         Ending::Waits | Ending::Mismatch => {
-            let other = tokio::spawn(service.clone().oneshot(keyed("k", "a")));
+            let other = tokio::spawn(service.clone().oneshot(plain("k", "a")));
             tokio::time::sleep(2 * MOMENT).await;
             Some(other)
         }
@@ -134,7 +135,7 @@ async fn dropped_after(polls: usize, ending: Ending, outage: &[(Verb, Fault)]) -
     };
 
     let body = if ending == Ending::Mismatch { "b" } else { "a" };
-    let mut request = Box::pin(service.clone().oneshot(keyed("k", body)));
+    let mut request = Box::pin(service.clone().oneshot(plain("k", body)));
     let mut has_ended = false;
     for _ in 0..polls {
         let poll = catch_unwind(AssertUnwindSafe(|| poll_once(&mut request).is_pending()));
@@ -158,7 +159,7 @@ async fn dropped_after(polls: usize, ending: Ending, outage: &[(Verb, Fault)]) -
     let ran = handler.executions();
     assert!(ran <= 1, "{case}");
     let ask =
-        async |key, body| read(service.clone().oneshot(keyed(key, body)).await.unwrap()).await;
+        async |key, body| read(service.clone().oneshot(plain(key, body)).await.unwrap()).await;
     assert_eq!(ask("another", "ab").await.status, 201, "{case}");
     let retry = ask("k", "a").await;
     let (outcome, attempt) = match ending {

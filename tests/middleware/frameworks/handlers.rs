@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use tower_idempotency::{Idempotency, IdempotencyLayer, Keep, Outcome, Retention};
 
 use super::to;
-use crate::support::{keyed, post, send};
+use crate::support::{keyed, plain, post, send};
 
 #[tokio::test(start_paused = true)]
 async fn the_extractor_gives_the_context_of_a_guarded_request() {
@@ -119,9 +119,9 @@ async fn a_response_part_of_ok_and_of_err_counts() {
     let app = app.layer(IdempotencyLayer::default());
 
     for (body, replayed) in [("good", false), ("bad", true)] {
-        send(&app, keyed(body, body)).await;
+        send(&app, plain(body, body)).await;
         assert_eq!(
-            send(&app, keyed(body, body)).await.is_replay(),
+            send(&app, plain(body, body)).await.is_replay(),
             replayed,
             "{body}"
         );

@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_idempotency::{Idempotency, IdempotencyLayer, Outcome, RequestBody, State, Store};
 
-use crate::support::{Body, Handler, created, keyed, send, settle};
+use crate::support::{Body, Handler, created, plain, send, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_answered_by_the_layer_outside_and_the_retry_is_attempt_2() {
@@ -25,10 +25,10 @@ async fn a_panic_is_answered_by_the_layer_outside_and_the_retry_is_attempt_2() {
         .layer(layer.clone())
         .layer(CatchPanicLayer::new());
 
-    let panicked = send(&app, keyed("k", "a")).await;
-    let mismatch = send(&app, keyed("k", "b")).await;
-    let retry = send(&app, keyed("k", "a")).await;
-    let replay = send(&app, keyed("k", "a")).await;
+    let panicked = send(&app, plain("k", "a")).await;
+    let mismatch = send(&app, plain("k", "b")).await;
+    let retry = send(&app, plain("k", "a")).await;
+    let replay = send(&app, plain("k", "a")).await;
 
     assert_eq!(panicked.status, 500);
     assert_eq!(panicked.outcome, Outcome::Bypassed);
@@ -45,12 +45,12 @@ async fn a_timeout_outside_ends_the_wait_and_not_the_work() {
         .timeout(Duration::from_secs(1))
         .service(guarded.clone());
 
-    let elapsed = hurried.clone().oneshot(keyed("k", "a")).await.unwrap_err();
+    let elapsed = hurried.clone().oneshot(plain("k", "a")).await.unwrap_err();
     assert!(elapsed.is::<tower::timeout::error::Elapsed>());
-    let early = send(&hurried, keyed("k", "a")).await;
+    let early = send(&hurried, plain("k", "a")).await;
     handler.open();
     settle().await;
-    let retry = send(&hurried, keyed("k", "a")).await;
+    let retry = send(&hurried, plain("k", "a")).await;
 
     assert_eq!(early.code(), "idempotency_in_progress");
     assert!(retry.is_replay() && retry.text() == "execution 1");
@@ -65,13 +65,13 @@ async fn a_timeout_inside_abandons_the_attempt() {
         .service(handler.bare_held::<RequestBody<Body>>());
     let app = layer.layer(inner);
 
-    let elapsed = app.clone().oneshot(keyed("k", "a")).await.unwrap_err();
+    let elapsed = app.clone().oneshot(plain("k", "a")).await.unwrap_err();
     assert!(elapsed.is::<tower::timeout::error::Elapsed>());
     let record_key = layer.record_key(b"", &Method::POST, "/charges", "k");
     let record = layer.store().inspect(&record_key).await.unwrap().unwrap();
-    let mismatch = send(&app, keyed("k", "b")).await;
+    let mismatch = send(&app, plain("k", "b")).await;
     handler.open();
-    let retry = send(&app, keyed("k", "a")).await;
+    let retry = send(&app, plain("k", "a")).await;
 
     let State::InFlight { lease_left } = record.state() else {
         panic!("{record:?}");
@@ -89,7 +89,7 @@ async fn a_body_limit_stands_on_either_side() {
     let outside = limit.layer(layer.layer(handler.bare()));
     let inside = layer.layer(limit.layer(handler.bare()));
     let declared = |key| {
-        let mut request = keyed(key, "12345");
+        let mut request = plain(key, "12345");
         request
             .headers_mut()
             .insert("content-length", "5".parse().unwrap());
@@ -99,7 +99,7 @@ async fn a_body_limit_stands_on_either_side() {
 
     assert_eq!(send(&outside, declared("out")).await.status, 413);
     assert_eq!(
-        send(&outside, keyed("out", "12345")).await.code(),
+        send(&outside, plain("out", "12345")).await.code(),
         "request_body_unreadable"
     );
     assert!(
@@ -110,8 +110,8 @@ async fn a_body_limit_stands_on_either_side() {
             .unwrap()
             .is_none()
     );
-    assert_eq!(send(&outside, keyed("out", "1234")).await.status, 201);
-    assert!(send(&outside, keyed("out", "1234")).await.is_replay());
+    assert_eq!(send(&outside, plain("out", "1234")).await.status, 201);
+    assert!(send(&outside, plain("out", "1234")).await.is_replay());
 
     assert_eq!(send(&inside, declared("in")).await.status, 413);
     assert!(
@@ -122,8 +122,8 @@ async fn a_body_limit_stands_on_either_side() {
             .unwrap()
             .is_none()
     );
-    assert_eq!(send(&inside, keyed("in", "1234")).await.status, 201);
-    assert!(send(&inside, keyed("in", "1234")).await.is_replay());
+    assert_eq!(send(&inside, plain("in", "1234")).await.status, 201);
+    assert!(send(&inside, plain("in", "1234")).await.is_replay());
     assert_eq!(handler.executions(), 2);
 }
 
@@ -137,9 +137,9 @@ async fn a_body_limit_stands_on_either_side_in_a_router() {
 
     for (app, status) in [(outside, 400), (inside, 413)] {
         let key = status.to_string();
-        assert_eq!(send(&app, keyed(&key, "12345")).await.status, status);
-        assert_eq!(send(&app, keyed(&key, "1234")).await.text(), "1234");
-        assert!(send(&app, keyed(&key, "1234")).await.is_replay());
+        assert_eq!(send(&app, plain(&key, "12345")).await.status, status);
+        assert_eq!(send(&app, plain(&key, "1234")).await.text(), "1234");
+        assert!(send(&app, plain(&key, "1234")).await.is_replay());
     }
 }
 
@@ -162,8 +162,8 @@ async fn a_service_with_a_fixed_body_type_goes_behind_map_request() {
         .map_request(boxed)
         .service(fixed);
 
-    let first = send(&app, keyed("k", "a")).await;
-    let replay = send(&app, keyed("k", "a")).await;
+    let first = send(&app, plain("k", "a")).await;
+    let replay = send(&app, plain("k", "a")).await;
 
     assert_eq!(first.text(), "a");
     assert!(replay.is_replay() && replay.text() == "a");
