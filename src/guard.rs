@@ -119,8 +119,9 @@ impl<St: Store> Core<St> {
             OnStoreError::Refuse => usize::MAX,
             OnStoreError::RunUnprotected => self.config.max_detached / 2,
         };
-        let detached = self.bounds.take_within(|bounds| &bounds.detached, 1, most);
-        if let Some(detached) = detached.filter(|_| failure.may_be_applied) {
+        if failure.may_be_applied
+            && let Some(detached) = self.bounds.take_within(|bounds| &bounds.detached, 1, most)
+        {
             let running = self.bounds.take(|bounds| &bounds.executions, 1);
             let request = request.clone().with_take_over(TakeOver::Never);
             let (core, claimed) = (Arc::clone(self), Arc::clone(progress));

@@ -466,28 +466,3 @@ async fn a_mark_whose_store_call_failed_counts_as_made() {
     );
     assert_eq!(handler.executions(), 1);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_mark_is_in_the_store_before_it_returns() {
-    let (_, layer, handler) = world();
-    let seen = Arc::new(AtomicUsize::new(0));
-    let service = handler.answering(&layer, {
-        let (seen, layer) = (Arc::clone(&seen), layer.clone());
-        move |request: Request<RequestBody<Body>>| {
-            let context = request.extensions().get::<Idempotency>().cloned().unwrap();
-            let (seen, layer) = (Arc::clone(&seen), layer.clone());
-            async move {
-                assert!(!record(&layer).await.unwrap().is_committed());
-                context.point_of_no_return().await.unwrap();
-                let committed = record(&layer).await.unwrap().is_committed();
-                seen.store(usize::from(committed), Ordering::SeqCst);
-                created("")
-            }
-        }
-    });
-
-    assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
-
-    assert_eq!(seen.load(Ordering::SeqCst), 1);
-    assert!(send(&service, keyed("k", "a")).await.is_replay());
-}
