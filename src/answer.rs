@@ -9,6 +9,7 @@ use crate::capture::Captured;
 use crate::config::{Config, KEY_HEADER};
 use crate::event::Outcome;
 use crate::fingerprint::Fingerprint;
+use crate::form::{Rendered, render};
 use crate::guard::{Ownership, Settlement};
 use crate::key::Fence;
 use crate::policy::{OnLost, Reply, Retention};
@@ -124,9 +125,11 @@ fn mark(mut headers: HeaderMap, request: &HeaderMap) -> HeaderMap {
 
 /// The layer's own answer.
 pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<ResponseBody<R>> {
-    let mut response = refusal
-        .render(&*config.form)
-        .map(|body| ResponseBody::whole(Buffered::new(body, None)));
+    let Rendered {
+        response,
+        is_form_refused: _is_form_refused,
+    } = render(refusal, &*config.form);
+    let mut response = response.map(|body| ResponseBody::whole(Buffered::new(body, None)));
     response.extensions_mut().insert(match refusal.code() {
         RefusalCode::Mismatch => Outcome::Mismatch,
         RefusalCode::InProgress => Outcome::InProgress,

@@ -7,9 +7,10 @@ use http::request::Parts;
 use http::{Extensions, HeaderName, Method, Uri};
 
 use crate::endpoint::{Endpoints, original_uri};
+use crate::form::{ErrorForm, Form};
 use crate::key::RecordKey;
 use crate::policy::{InFlight, Keep, KeyPolicy, OnLost, OnStoreError};
-use crate::refusal::{ErrorForm, Form, Refusal, RefusalCode};
+use crate::refusal::{Refusal, RefusalCode};
 use crate::scope::Scope;
 use crate::store::claim::TakeOver;
 

@@ -1,12 +1,9 @@
-//! The layer's own answers.
+//! Why the layer answers by itself, and what it says by default.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 /// Why the layer answers by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,13 +129,35 @@ impl RefusalCode {
     }
 }
 
+#[cfg(test)]
+impl RefusalCode {
+    /// Every code, up to the last variant.
+    pub(crate) const ALL: [Self; Self::RequestTooLarge as usize + 1] = [
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::Mismatch,
+        Self::InProgress,
+        Self::OutcomeUnknown,
+        Self::ResponseUnavailable,
+        Self::QuotaExceeded,
+        Self::StoreUnavailable,
+        Self::StoreFull,
+        Self::Overloaded,
+        Self::RecordUnreadable,
+        Self::ScopeUnresolved,
+        Self::Internal,
+        Self::RequestBodyUnreadable,
+        Self::RequestTooLarge,
+    ];
+}
+
 impl fmt::Display for RefusalCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// An answer of the layer itself, before a [`Form`] gives it its body.
+/// An answer of the layer itself, before a [`Form`](crate::Form) gives it its body.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     code: RefusalCode,
@@ -171,13 +190,13 @@ impl Refusal {
         self.code
     }
 
-    /// The status that belongs to the code.
+    /// The status that belongs to the code; a form may set another.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.code.texts().1
     }
 
-    /// One sentence for people.
+    /// One sentence for people, in English; a form may set another.
     #[must_use]
     pub fn detail(&self) -> &str {
         self.code.texts().2
@@ -193,137 +212,5 @@ impl Refusal {
     #[must_use]
     pub fn location(&self) -> Option<&HeaderValue> {
         self.location.as_ref()
-    }
-
-    /// The answer in this form, or in the flat one if the form panics or makes a success of it.
-    pub(crate) fn render(&self, form: &dyn Form) -> Response<Bytes> {
-        let mut response = catch_unwind(AssertUnwindSafe(|| form.render(self)))
-            .ok()
-            .filter(|response| {
-                response.status().is_client_error() || response.status().is_server_error()
-            })
-            .unwrap_or_else(|| ErrorForm::flat().render(self));
-        if let Some(after) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, after.as_secs().into());
-        }
-        if let Some(location) = &self.location {
-            response.headers_mut().insert(LOCATION, location.clone());
-        }
-        response
-    }
-}
-
-/// Gives a refusal its status and body; a closure will do.
-///
-/// Only 4xx and 5xx are accepted: where a form sets another status or panics, the flat form answers. The
-/// layer adds `Retry-After` and `Location`.
-///
-/// ```
-/// use bytes::Bytes;
-/// use tower_idempotency::{IdempotencyLayer, Refusal};
-///
-/// let layer = IdempotencyLayer::default().errors(|refusal: &Refusal| {
-///     let mut response = http::Response::new(Bytes::from(refusal.code().as_str()));
-///     *response.status_mut() = refusal.status();
-///     response
-/// });
-/// # let _ = layer;
-/// ```
-pub trait Form: Send + Sync + 'static {
-    /// The answer.
-    fn render(&self, refusal: &Refusal) -> Response<Bytes>;
-}
-
-impl<F> Form for F
-where
-    F: Fn(&Refusal) -> Response<Bytes> + Send + Sync + 'static,
-{
-    fn render(&self, refusal: &Refusal) -> Response<Bytes> {
-        self(refusal)
-    }
-}
-
-/// The built-in forms of error bodies.
-#[derive(Clone, Debug)]
-pub struct ErrorForm {
-    _flat: (),
-}
-
-impl ErrorForm {
-    /// `{"error": CODE, "detail": TEXT, "status_code": N}`, as the Verifa API answers. The default.
-    #[must_use]
-    pub const fn flat() -> Self {
-        Self { _flat: () }
-    }
-}
-
-impl Form for ErrorForm {
-    fn render(&self, refusal: &Refusal) -> Response<Bytes> {
-        // Written out, because the order of the members is part of the form.
-        let detail = serde_json::Value::from(refusal.detail());
-        let (code, status) = (refusal.code(), refusal.status());
-        let body = format!(
-            r#"{{"error":"{code}","detail":{detail},"status_code":{}}}"#,
-            status.as_u16()
-        );
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_flat_form_is_compact_and_in_order() {
-        let response = Refusal::new(RefusalCode::Mismatch).render(&ErrorForm::flat());
-
-        assert_eq!(response.status(), 422);
-        assert_eq!(response.headers()["content-type"], "application/json");
-        assert_eq!(
-            response.body(),
-            r#"{"error":"idempotency_mismatch","detail":"Idempotency key has already been used with different parameters.","status_code":422}"#
-        );
-    }
-
-    #[test]
-    fn a_form_that_makes_a_success_of_a_refusal_is_not_used() {
-        let refusal = Refusal::new(RefusalCode::InProgress);
-        let form = |_: &Refusal| Response::new(Bytes::from_static(b"all is well"));
-
-        assert_eq!(refusal.render(&form).status(), 409);
-    }
-
-    #[test]
-    fn a_form_that_panics_is_not_used() {
-        let refusal = Refusal::new(RefusalCode::InProgress);
-        let form = |_: &Refusal| -> Response<Bytes> { panic!("a form that panics") };
-
-        assert_eq!(refusal.render(&form).status(), 409);
-    }
-
-    #[test]
-    fn when_to_try_again_and_where_are_headers_in_every_form() {
-        let refusal = Refusal::new(RefusalCode::ResponseUnavailable)
-            .retry_after_about(Duration::from_secs(3))
-            .at(Some(HeaderValue::from_static("/made/7")));
-        let form = |_: &Refusal| {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::GONE;
-            response
-        };
-
-        let response = refusal.render(&form);
-
-        assert_eq!(response.status(), 410);
-        assert_eq!(response.headers()["retry-after"], "3");
-        assert_eq!(response.headers()["location"], "/made/7");
     }
 }

@@ -13,8 +13,8 @@ mod tokens;
 /// everything in the folder of its name.
 const LEVELS: &[&str] = &[
     "body bounds clock drive fingerprint key quoted snapshot store/error",
-    "endpoint error event future lease policy store/claim",
-    "config refusal scope store/traits store/wire",
+    "endpoint error event future lease policy refusal store/claim",
+    "config form scope store/traits store/wire",
     "answer capture context guard run store/boxed store/memory waiting",
     "exchange",
     "service",

@@ -22,9 +22,9 @@ use tower_idempotency::{
     BoxStore, ChildKey, Claim, ClaimId, ClaimRequest, Completed, Drained, Endpoint, ErrorForm,
     Fence, Fingerprint, Forgotten, Idempotency, IdempotencyKey, IdempotencyLayer,
     IdempotencyRejection, IdempotencyService, InFlight, InvalidEndpoint, Keep, KeyPolicy,
-    LeaseLost, MemoryStore, OnLost, OnStoreError, Outcome, Owned, Owner, Record, RecordKey,
-    Refusal, RefusalCode, Reply, RequestBody, ResponseBody, ResponseFuture, Retention, Scope,
-    Settled, State, Store, StoreError, StoreErrorKind, TakeOver,
+    LeaseLost, MemoryStore, OnLost, OnStoreError, Outcome, Owned, Owner, Problem, Record,
+    RecordKey, Refusal, RefusalCode, Reply, RequestBody, ResponseBody, ResponseFuture, Retention,
+    Scope, Settled, State, Store, StoreError, StoreErrorKind, TakeOver,
 };
 
 use super::support::{Body, Handler, keyed, post, read, send};
@@ -208,6 +208,7 @@ fn values_can_be_kept_in_configurations_and_extensions() {
     is_value::<OnStoreError>();
     is_value::<Outcome>();
     is_value::<Owner>();
+    is_value::<Problem>();
     is_value::<RecordKey>();
     is_value::<Refusal>();
     is_value::<RefusalCode>();

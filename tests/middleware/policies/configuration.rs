@@ -6,9 +6,9 @@ thread_local! {
     static PANICKED_IN: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// The message of the panic of a wrong configuration; asserts that it names this file.
+/// The message of the panic of a wrong configuration; asserts that it names the caller's file.
 #[track_caller]
-fn refused(configure: impl FnOnce()) -> String {
+pub(super) fn refused(configure: impl FnOnce()) -> String {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let previous = std::panic::take_hook();
@@ -27,7 +27,8 @@ fn refused(configure: impl FnOnce()) -> String {
         Err(panic) => (*panic.downcast_ref::<&str>().unwrap()).to_owned(),
     };
     let file = PANICKED_IN.with(|file| file.borrow().clone());
-    assert_eq!(file, file!(), "the place of {message:?}");
+    let written = std::panic::Location::caller().file();
+    assert_eq!(file, written, "the place of {message:?}");
     message
 }
 
