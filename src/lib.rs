@@ -205,6 +205,9 @@
 mod answer;
 mod body;
 mod bounds;
+#[cfg(feature = "canonical-json")]
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the layer yet"))]
+mod canonical;
 mod capture;
 mod clock;
 mod config;
@@ -221,6 +224,8 @@ mod guard;
 mod key;
 mod layer;
 mod lease;
+#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the layer yet"))]
+mod pointer;
 mod policy;
 mod quoted;
 mod refusal;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::quoted::unquote;
+use crate::quoted::{Quoting, unquote};
 
 /// Which outcomes are kept; everything else frees the key, so that a retry runs the handler again.
 ///
@@ -258,7 +258,8 @@ impl KeyPolicy {
 
     /// The key in this header value; `None` where it is malformed or against the policy.
     pub(crate) fn accept<'a>(&self, value: &'a [u8]) -> Option<std::borrow::Cow<'a, str>> {
-        unquote(value, *self.length.end()).filter(|key| self.allows(key))
+        let key = unquote(value, Quoting::Lenient, *self.length.end())?;
+        self.allows(&key).then_some(key)
     }
 
     /// Whether the policy allows this key, unquoted.
