@@ -6,10 +6,10 @@ use http_body::Body;
 
 use crate::body::{Buffered, ResponseBody};
 use crate::capture::Captured;
-use crate::config::{Config, KEY_HEADER};
-use crate::event::Outcome;
+use crate::config::Config;
+use crate::event::{Outcome, Warning};
 use crate::fingerprint::Fingerprint;
-use crate::form::{Rendered, render};
+use crate::form::render;
 use crate::guard::{Ownership, Settlement};
 use crate::key::Fence;
 use crate::policy::{OnLost, Reply, Retention};
@@ -27,10 +27,8 @@ pub(crate) enum Verdict {
     Busy(Fence, Refusal),
 }
 
+/// The fingerprint is of the record's version.
 pub(crate) fn judge(config: &Config, record: &Record, fingerprint: &Fingerprint) -> Verdict {
-    if record.fingerprint().version() != fingerprint.version() {
-        return Verdict::Refuse(Refusal::new(RefusalCode::RecordUnreadable));
-    }
     if !record.fingerprint().matches(fingerprint) {
         return Verdict::Refuse(Refusal::new(RefusalCode::Mismatch));
     }
@@ -83,11 +81,17 @@ pub(crate) fn decide<R: Body, St: Store>(
     }
     let tombstone = wire::tombstone(status, headers);
     let payload = match whole {
-        Some(body) => wire::response(status, headers, body),
+        Some(body) => wire::response(status, headers, &config.headers, body),
         None => tombstone.clone(),
     };
     let retention = match head.extensions.get() {
-        Some(Retention(retention)) => (*retention).min(config.retention),
+        Some(Retention(asked)) if *asked > config.retention => {
+            let (asked, retention) = (*asked, config.retention);
+            let clamped = Warning::RetentionClamped { asked, retention };
+            config.warn(clamped, Some(*ownership.record_key()));
+            retention
+        }
+        Some(Retention(asked)) => *asked,
         None => config.retention,
     };
     Settlement::Complete(Completed::new(payload, tombstone, retention))
@@ -110,30 +114,31 @@ pub(crate) fn replay<R: Body>(
     };
     let mut response = Response::new(ResponseBody::whole(Buffered::new(body, trailers)));
     *response.status_mut() = status;
-    *response.headers_mut() = mark(headers, &parts.headers);
+    *response.headers_mut() = mark(headers, config, &parts.headers);
     response.extensions_mut().insert(Outcome::Replayed);
     response
 }
 
-fn mark(mut headers: HeaderMap, request: &HeaderMap) -> HeaderMap {
+fn mark(mut headers: HeaderMap, config: &Config, request: &HeaderMap) -> HeaderMap {
     headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
-    if let Some(key) = request.get(&KEY_HEADER) {
-        headers.insert(KEY_HEADER.clone(), key.clone());
+    if let Some(name) = config.key_from.header_name()
+        && let Some(key) = request.get(name)
+    {
+        headers.insert(name.clone(), key.clone());
     }
     headers
 }
 
 /// The layer's own answer.
 pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<ResponseBody<R>> {
-    let Rendered {
-        response,
-        is_form_refused: _is_form_refused,
-    } = render(refusal, &*config.form);
-    let mut response = response.map(|body| ResponseBody::whole(Buffered::new(body, None)));
-    response.extensions_mut().insert(match refusal.code() {
-        RefusalCode::Mismatch => Outcome::Mismatch,
-        RefusalCode::InProgress => Outcome::InProgress,
-        _ => Outcome::Refused,
-    });
+    let rendered = render(refusal, &*config.form);
+    if rendered.is_form_refused {
+        config.warn(Warning::FormRefused, None);
+    }
+    let whole = |body| ResponseBody::whole(Buffered::new(body, None));
+    let mut response = rendered.response.map(whole);
+    response
+        .extensions_mut()
+        .insert(Outcome::from(refusal.code()));
     response
 }

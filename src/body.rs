@@ -25,6 +25,8 @@ pin_project! {
     enum RequestInner<B> {
         Original { #[pin] body: B },
         Read { body: Buffered },
+        // Read in part, and handed on all the same.
+        Partial { body: Buffered, rest: Pin<Box<B>> },
     }
 }
 
@@ -40,6 +42,12 @@ impl<B> RequestBody<B> {
             inner: RequestInner::Read { body },
         }
     }
+
+    pub(crate) fn partial(body: Buffered, rest: Pin<Box<B>>) -> Self {
+        Self {
+            inner: RequestInner::Partial { body, rest },
+        }
+    }
 }
 
 impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
@@ -53,6 +61,10 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
         match self.project().inner.project() {
             RequestProj::Original { body } => body.poll_frame(cx),
             RequestProj::Read { body } => Poll::Ready(body.next().map(Ok)),
+            RequestProj::Partial { body, rest } => match body.next() {
+                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                None => rest.as_mut().poll_frame(cx),
+            },
         }
     }
 
@@ -60,6 +72,7 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
         match &self.inner {
             RequestInner::Original { body } => body.is_end_stream(),
             RequestInner::Read { body } => body.is_empty(),
+            RequestInner::Partial { body, rest } => body.is_empty() && rest.is_end_stream(),
         }
     }
 
@@ -67,6 +80,7 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
         match &self.inner {
             RequestInner::Original { body } => body.size_hint(),
             RequestInner::Read { body } => body.size_hint(),
+            RequestInner::Partial { body, rest } => followed(body, rest.size_hint()),
         }
     }
 }
@@ -209,13 +223,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
                         SizeHint::new()
                     }
                 };
-                let mut hint = SizeHint::new();
-                let held = body.len() as u64;
-                hint.set_lower(rest.lower().saturating_add(held));
-                if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(held)) {
-                    hint.set_upper(upper);
-                }
-                hint
+                followed(body, rest)
             }
         }
     }
@@ -225,6 +233,17 @@ impl<R: Body> fmt::Debug for ResponseBody<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResponseBody(..)")
     }
+}
+
+/// The size of what is held and what follows it.
+fn followed(held: &Buffered, rest: SizeHint) -> SizeHint {
+    let mut hint = SizeHint::new();
+    let held = held.len() as u64;
+    hint.set_lower(rest.lower().saturating_add(held));
+    if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(held)) {
+        hint.set_upper(upper);
+    }
+    hint
 }
 
 /// A body, or the first part of one, in memory: data, then perhaps trailers.

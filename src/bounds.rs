@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -21,6 +21,8 @@ pub(crate) struct Bounds {
     pub(crate) buffered: AtomicUsize,
     /// Requests that wait for another one.
     pub(crate) waiters: AtomicUsize,
+    /// Whether the store was nearly full at the last look.
+    pub(crate) nearly_full: AtomicBool,
     drains: AtomicUsize,
     ended: Notify,
 }

@@ -1,7 +1,7 @@
-//! Reading bodies within bounds: the request's before the claim, the response's before the answer.
+//! The response's body, held within bounds before the answer.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,43 +10,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 
 use crate::body::Buffered;
-use crate::bounds::Share;
 use crate::drive::within;
-use crate::fingerprint::Fingerprinter;
-use crate::refusal::RefusalCode;
-
-/// The request's body, whole, with its bytes added to the fingerprint as they come and counted in `share`.
-pub(crate) async fn read_request<B: Body<Data = Bytes>>(
-    body: B,
-    headers: &HeaderMap,
-    fingerprint: &mut Fingerprinter,
-    most: usize,
-    share: &mut Share,
-    most_in_all: usize,
-) -> Result<Buffered, RefusalCode> {
-    let declared = content_length(headers)
-        .unwrap_or(0)
-        .max(body.size_hint().lower());
-    if declared > most as u64 {
-        return Err(RefusalCode::RequestTooLarge);
-    }
-    let mut body = pin!(body);
-    let mut read = Buffered::default();
-    while let Some(frame) = next_frame(body.as_mut()).await {
-        let frame = frame.map_err(|_| RefusalCode::RequestBodyUnreadable)?;
-        if let Some(data) = frame.data_ref() {
-            if data.len() > most - read.len() {
-                return Err(RefusalCode::RequestTooLarge);
-            }
-            if !share.grow_within(data.len(), most_in_all) {
-                return Err(RefusalCode::Overloaded);
-            }
-            fingerprint.body(data);
-        }
-        read.push(frame);
-    }
-    Ok(read)
-}
 
 /// A response body, held as long as that is reasonable.
 pub(crate) enum Captured<R: Body> {

@@ -1,30 +1,39 @@
 //! All knobs of a layer, with their defaults.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use http::request::Parts;
-use http::{Extensions, HeaderName, Method, Uri};
 
-use crate::endpoint::{Endpoints, original_uri};
+use crate::endpoint::{Endpoint, original_uri};
+use crate::event::{Event, Warning};
 use crate::form::{ErrorForm, Form};
 use crate::key::RecordKey;
-use crate::policy::{InFlight, Keep, KeyPolicy, OnLost, OnStoreError};
+use crate::parameters::FingerprintPolicy;
+use crate::policy::{InFlight, Keep, Mode, OnLost, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::scope::Scope;
+use crate::snapshot::HeaderRules;
+use crate::source::{KeyFrom, KeyPolicy};
 use crate::store::claim::TakeOver;
-
-/// The header that carries the key.
-pub(crate) static KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) endpoints: Option<Endpoints>,
+    pub(crate) enabled: Option<Arc<AtomicBool>>,
+    /// The endpoint that this configuration is for.
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    pub(crate) endpoints: Option<Arc<[Endpoint]>>,
+    pub(crate) fingerprint: FingerprintPolicy,
     pub(crate) form: Arc<dyn Form>,
+    pub(crate) headers: HeaderRules,
     pub(crate) hold_for: Duration,
     pub(crate) in_flight: InFlight,
     pub(crate) keep: Keep,
     pub(crate) key: KeyPolicy,
+    pub(crate) key_from: KeyFrom,
     pub(crate) lease: Duration,
     pub(crate) max_buffered_bytes: usize,
     pub(crate) max_detached: usize,
@@ -35,7 +44,9 @@ pub(crate) struct Config {
     pub(crate) max_waiters: usize,
     pub(crate) max_waiters_per_key: usize,
     pub(crate) methods: Vec<Method>,
+    pub(crate) mode: Mode,
     pub(crate) namespace: String,
+    pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
     pub(crate) on_lost: OnLost,
     pub(crate) on_store_error: OnStoreError,
     pub(crate) require_key: bool,
@@ -50,12 +61,36 @@ impl Config {
     /// The bytes of outcomes that the store has not taken yet; more are not accepted.
     pub(crate) const MAX_UNSETTLED_BYTES: usize = 64 << 20;
 
-    /// Whether a request is one that the layer looks at.
-    pub(crate) fn covers(&self, method: &Method, uri: &Uri, extensions: &Extensions) -> bool {
-        match &self.endpoints {
-            Some(endpoints) => endpoints.cover(method, original_uri(uri, extensions).path()),
-            None => self.methods.contains(method),
+    /// The same configuration, as this endpoint has it.
+    pub(crate) fn at(&self, endpoint: &Endpoint) -> Self {
+        let mut config = self.clone();
+        let rules = endpoint.rules.clone();
+        config.in_flight = rules.in_flight.unwrap_or(config.in_flight);
+        config.keep = rules.keep.unwrap_or(config.keep);
+        config.on_lost = rules.on_lost.unwrap_or(config.on_lost);
+        config.on_store_error = rules.on_store_error.unwrap_or(config.on_store_error);
+        config.require_key = rules.require_key.unwrap_or(config.require_key);
+        config.retention = rules.retention.unwrap_or(config.retention);
+        config.endpoint = Some(Arc::new(endpoint.clone()));
+        config
+    }
+
+    /// Whether the layer is switched on.
+    pub(crate) fn is_enabled(&self) -> bool {
+        let enabled = self.enabled.as_ref();
+        enabled.is_none_or(|enabled| enabled.load(Ordering::Relaxed))
+    }
+
+    /// Tells of an event. A panic of the observer is no concern of the request.
+    pub(crate) fn report(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = &self.observer {
+            let event = event().at(self.mode, self.endpoint.clone());
+            let _ = catch_unwind(AssertUnwindSafe(|| observer(&event)));
         }
+    }
+
+    pub(crate) fn warn(&self, warning: Warning, record_key: Option<RecordKey>) {
+        self.report(|| Event::warn(warning).about(record_key));
     }
 
     /// The lease that is used: at most the retention.
@@ -78,13 +113,38 @@ impl Config {
         path: &str,
         key: &str,
     ) -> RecordKey {
-        RecordKey::derive(&self.namespace, principal, Some((method, path)), key)
+        let endpoint = self.scope.is_by_endpoint().then_some((method, path));
+        RecordKey::derive(&self.namespace, principal, endpoint, key)
     }
 
-    pub(crate) fn record_key_for(&self, parts: &Parts, key: &str) -> Result<RecordKey, Refusal> {
-        let principal = self.scope.principal(parts).map_err(Refusal::new)?;
+    /// The record key of a request; `None` where it is to pass through.
+    pub(crate) fn record_key_for(
+        &self,
+        parts: &Parts,
+        key: &str,
+    ) -> Result<Option<RecordKey>, RefusalCode> {
+        let Some(principal) = self.scope.principal(parts)? else {
+            return Ok(None);
+        };
         let path = original_uri(&parts.uri, &parts.extensions).path();
-        Ok(self.record_key(principal.as_ref(), &parts.method, path, key))
+        Ok(Some(self.record_key(
+            principal.as_ref(),
+            &parts.method,
+            path,
+            key,
+        )))
+    }
+
+    /// A refusal with this code; it asks to come back where that may help.
+    pub(crate) fn refusal(&self, code: RefusalCode) -> Refusal {
+        match code {
+            RefusalCode::InProgress
+            | RefusalCode::Overloaded
+            | RefusalCode::QuotaExceeded
+            | RefusalCode::StoreFull
+            | RefusalCode::StoreUnavailable => self.refuse_for_now(code, None),
+            _ => Refusal::new(code),
+        }
     }
 
     /// A refusal that asks to come back, at the latest when the lease that is in the way has ended.
@@ -105,12 +165,17 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            enabled: None,
+            endpoint: None,
             endpoints: None,
+            fingerprint: FingerprintPolicy::default(),
             form: Arc::new(ErrorForm::flat()),
+            headers: HeaderRules::default(),
             hold_for: Duration::from_secs(2),
             in_flight: InFlight::default(),
             keep: Keep::default(),
             key: KeyPolicy::default(),
+            key_from: KeyFrom::default(),
             lease: Duration::from_secs(30),
             max_buffered_bytes: 256 << 20,
             max_detached: 1_024,
@@ -121,7 +186,9 @@ impl Default for Config {
             max_waiters: 10_000,
             max_waiters_per_key: 1_000,
             methods: vec![Method::POST],
+            mode: Mode::default(),
             namespace: String::new(),
+            observer: None,
             on_lost: OnLost::default(),
             on_store_error: OnStoreError::default(),
             require_key: false,

@@ -3,25 +3,48 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::{Extensions, Method, Uri};
 
 use crate::error::InvalidEndpoint;
+use crate::policy::{InFlight, Keep, OnLost, OnStoreError, positive};
 
-/// A method and a path template: `POST /v1/refunds/{id}`, in the syntax of axum 0.8.
+/// A method and a path template: `POST /v1/refunds/{id}`, in the syntax of axum 0.8. What it sets counts before what
+/// the layer sets, in whatever order they are set.
 ///
 /// ```
-/// use tower_idempotency::Endpoint;
+/// use std::time::Duration;
+/// use tower_idempotency::{Endpoint, IdempotencyLayer, Keep};
 ///
-/// let refund = Endpoint::try_from("POST /v1/refunds/{id}")?;
-/// assert_eq!(refund.to_string(), "POST /v1/refunds/{id}");
+/// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+///
+/// let layer = IdempotencyLayer::default().endpoints([
+///     Endpoint::try_from("POST /v1/refunds/{id}")?,
+///     Endpoint::post("/v1/payouts").retention(7 * DAY).keep(Keep::Final).require_key(true),
+/// ]);
+///
+/// let listed: Vec<_> = layer.endpoint_list().unwrap().iter().map(ToString::to_string).collect();
+/// assert_eq!(listed, ["POST /v1/refunds/{id}", "POST /v1/payouts"]);
 /// assert!(Endpoint::try_from("/v1/refunds").is_err());
 /// # Ok::<(), tower_idempotency::InvalidEndpoint>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     method: Method,
     template: String,
+    pub(crate) rules: Rules,
+}
+
+/// What an endpoint sets for itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) keep: Option<Keep>,
+    pub(crate) on_lost: Option<OnLost>,
+    pub(crate) on_store_error: Option<OnStoreError>,
+    pub(crate) require_key: Option<bool>,
+    pub(crate) retention: Option<Duration>,
 }
 
 impl Endpoint {
@@ -61,12 +84,76 @@ impl Endpoint {
         } else if let Err(error) = matchit::Router::new().insert(&template, ()) {
             error.to_string()
         } else {
-            return Ok(Self { method, template });
+            let rules = Rules::default();
+            return Ok(Self {
+                method,
+                template,
+                rules,
+            });
         };
         Err(InvalidEndpoint {
             endpoint: format!("{method} {template}"),
             problem,
         })
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The template of the path.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// See [`IdempotencyLayer::retention`](crate::IdempotencyLayer::retention).
+    ///
+    /// # Panics
+    ///
+    /// For zero.
+    #[must_use]
+    #[track_caller]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.rules.retention = Some(positive("retention", retention));
+        self
+    }
+
+    /// See [`IdempotencyLayer::keep`](crate::IdempotencyLayer::keep).
+    #[must_use]
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.rules.keep = Some(keep);
+        self
+    }
+
+    /// See [`IdempotencyLayer::require_key`](crate::IdempotencyLayer::require_key).
+    #[must_use]
+    pub fn require_key(mut self, required: bool) -> Self {
+        self.rules.require_key = Some(required);
+        self
+    }
+
+    /// See [`IdempotencyLayer::on_lost`](crate::IdempotencyLayer::on_lost).
+    #[must_use]
+    pub fn on_lost(mut self, on_lost: OnLost) -> Self {
+        self.rules.on_lost = Some(on_lost);
+        self
+    }
+
+    /// See [`IdempotencyLayer::in_flight`](crate::IdempotencyLayer::in_flight).
+    #[must_use]
+    pub fn in_flight(mut self, in_flight: InFlight) -> Self {
+        self.rules.in_flight = Some(in_flight);
+        self
+    }
+
+    /// See [`IdempotencyLayer::on_store_error`](crate::IdempotencyLayer::on_store_error).
+    #[must_use]
+    pub fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
+        self.rules.on_store_error = Some(on_store_error);
+        self
     }
 }
 
@@ -111,32 +198,36 @@ impl FromStr for Endpoint {
     }
 }
 
-/// Listed endpoints, ready to be matched.
-#[derive(Clone)]
-pub(crate) struct Endpoints(matchit::Router<Vec<Method>>);
+/// Listed endpoints, ready to be matched, each with what belongs to it.
+pub(crate) struct Endpoints<T>(matchit::Router<Vec<(Method, T)>>);
 
-impl Endpoints {
-    pub(crate) fn new(endpoints: Vec<Endpoint>) -> Result<Self, InvalidEndpoint> {
-        let mut templates = HashMap::<String, Vec<Method>>::new();
-        for Endpoint { method, template } in endpoints {
-            templates.entry(template).or_default().push(method);
+impl<T> Endpoints<T> {
+    pub(crate) fn new(
+        endpoints: &[Endpoint],
+        of: impl Fn(&Endpoint) -> T,
+    ) -> Result<Self, InvalidEndpoint> {
+        let invalid = |endpoint: String, problem: String| InvalidEndpoint { endpoint, problem };
+        let mut templates = HashMap::<&str, Vec<(Method, T)>>::new();
+        for endpoint in endpoints {
+            let methods = templates.entry(&endpoint.template).or_default();
+            if methods.iter().any(|(method, _)| *method == endpoint.method) {
+                return Err(invalid(endpoint.to_string(), "it is listed twice".into()));
+            }
+            methods.push((endpoint.method.clone(), of(endpoint)));
         }
         let mut router = matchit::Router::new();
         for (template, methods) in templates {
             router
-                .insert(template.as_str(), methods)
-                .map_err(|error| InvalidEndpoint {
-                    endpoint: template,
-                    problem: error.to_string(),
-                })?;
+                .insert(template, methods)
+                .map_err(|error| invalid(template.into(), error.to_string()))?;
         }
         Ok(Self(router))
     }
 
-    pub(crate) fn cover(&self, method: &Method, path: &str) -> bool {
-        self.0
-            .at(path)
-            .is_ok_and(|found| found.value.contains(method))
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Option<&T> {
+        let methods = self.0.at(path).ok()?.value;
+        let (_, found) = methods.iter().find(|(listed, _)| listed == method)?;
+        Some(found)
     }
 }
 
@@ -158,7 +249,7 @@ mod tests {
     fn templates_match_as_axum_does() {
         let endpoints = ["POST /a", "PUT /a", "POST /b/{id}/test", "POST /c/{*rest}"];
         let endpoints = endpoints.map(|endpoint| Endpoint::try_from(endpoint).unwrap());
-        let endpoints = Endpoints::new(endpoints.into()).unwrap();
+        let endpoints = Endpoints::new(&endpoints, |_| ()).unwrap();
 
         for (method, path, covered) in [
             (Method::POST, "/a", true),
@@ -169,7 +260,8 @@ mod tests {
             (Method::POST, "/b/7", false),
             (Method::POST, "/c/d/e", true),
         ] {
-            assert_eq!(endpoints.cover(&method, path), covered, "{method} {path}");
+            let found = endpoints.find(&method, path);
+            assert_eq!(found.is_some(), covered, "{method} {path}");
         }
     }
 

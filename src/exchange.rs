@@ -1,34 +1,31 @@
 //! The life of a guarded request, from its key to its answer. Read it top down: this is the promise.
 
-use std::borrow::Cow;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::answer::{Verdict, decide, judge, refuse, replay};
+use crate::answer::{Verdict, decide, judge, refuse};
 use crate::body::{Buffered, RequestBody, ResponseBody};
-use crate::bounds::Share;
-use crate::capture::{Captured, read_request};
-use crate::config::{Config, KEY_HEADER};
-use crate::context::Idempotency;
-use crate::endpoint::original_uri;
-use crate::event::Outcome;
-use crate::fingerprint::{Fingerprint, Fingerprinter};
+use crate::capture::Captured;
+use crate::event::{Event, Outcome};
 use crate::future::Progress;
 use crate::guard::{Core, Ownership, Settlement};
-use crate::key::{ClaimId, RecordKey};
+use crate::identify::{Identity, identify};
+use crate::key::ClaimId;
+use crate::parameters::fingerprint_of_version;
 use crate::policy::OnStoreError;
-use crate::refusal::{Refusal, RefusalCode};
+use crate::refusal::RefusalCode;
 use crate::run::{Readiness, Run, run};
 use crate::snapshot::REPLAYED;
 use crate::store::claim::{Claim, ClaimRequest, Settled};
 use crate::store::traits::Store;
+use crate::unowned::{Instead, Unowned};
+use crate::upload::Upload;
 use crate::waiting::Patience;
 
 /// Guards one request: claims its key, runs the service at most once, records the outcome, answers.
@@ -48,103 +45,133 @@ where
     R: Body<Data = Bytes>,
 {
     let config = &core.config;
-    let refused = |refusal: Refusal| Ok(refuse(config, &refusal));
-    let refused_for_now = |code| Ok(refuse(config, &config.refuse_for_now(code, None)));
     let (mut parts, body) = request.into_parts();
+    let mut upload = Upload::new(body, &core.bounds);
+    let mut service = Readiness::Ready(service);
 
     // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
-    let (key, record_key) = match identify(config, &parts) {
-        Ok(identified) => identified,
-        Err(refusal) => return refused(refusal),
-    };
-    let mut buffered = core.bounds.take(|bounds| &bounds.buffered, 0);
-    let (body, fingerprint) = match fingerprint(config, &parts, body, &mut buffered).await {
-        Ok(read) => read,
-        Err(refusal) => return refused(refusal),
+    let identified = identify(config, &parts, &mut upload).await;
+    let Identity {
+        key,
+        record_key,
+        mut fingerprint,
+    } = match identified {
+        Ok(Some(identity)) => identity,
+        Ok(None) => {
+            let unowned = Unowned::new(config, &progress, None);
+            return unowned.end(Instead::Pass, service, parts, upload).await;
+        }
+        Err(code) => {
+            let unowned = Unowned::new(config, &progress, None);
+            let instead = Instead::Refuse(config.refusal(code));
+            return unowned.end(instead, service, parts, upload).await;
+        }
     };
 
     // 2. Claim. From here on the work no longer belongs to the connection.
-    let mut service = Readiness::Ready(service);
     let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
-    let ownership = loop {
+    let claimed = loop {
         if !core.has_room() {
-            return refused_for_now(RefusalCode::Overloaded);
+            break Err(config.refusal(RefusalCode::Overloaded).into());
         }
-        let (lease, retention) = (config.lease(), config.retention);
-        let claim = ClaimRequest::new(record_key, ClaimId::unique(), fingerprint, lease, retention)
+        let (id, lease, retention) = (ClaimId::unique(), config.lease(), config.retention);
+        let claim = ClaimRequest::new(record_key, id, fingerprint, lease, retention)
             .with_take_over(config.take_over());
         let sent_at = Instant::now();
         let running = core.bounds.take(|bounds| &bounds.executions, 1);
         progress.hold();
-        let (fence, refusal) = match core.claim(&claim, sent_at).await {
+        let record = match core.claim(&claim, sent_at).await {
             Ok(Claim::Owned(owned)) => {
                 let (core, progress) = (Arc::clone(&core), Arc::clone(&progress));
                 let ownership = Ownership::new(core, progress, &claim, owned, sent_at, running);
                 if !ownership.is_short() {
-                    break ownership;
+                    break Ok(ownership);
                 }
                 // Answered late, or by a store that gives less: renewed before anything is done under it.
                 let code = match ownership.renew().await {
                     Ok(Settled::FencedOut | Settled::Missing) => RefusalCode::InProgress,
-                    Ok(_) if !ownership.is_short() => break ownership,
+                    Ok(_) if !ownership.is_short() => break Ok(ownership),
                     Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
                 };
                 ownership.give_up().await;
-                return refused_for_now(code);
+                break Err(config.refusal(code).into());
             }
-            Ok(Claim::Existing(record)) => match judge(config, &record, &fingerprint) {
-                Verdict::Replay(snapshot) => return Ok(replay(config, &parts, snapshot)),
-                Verdict::Refuse(refusal) => return refused(refusal),
-                Verdict::Busy(fence, refusal) => (fence, refusal),
-            },
-            Ok(Claim::Full) => return refused_for_now(RefusalCode::StoreFull),
-            Ok(Claim::OverQuota) => return refused_for_now(RefusalCode::QuotaExceeded),
+            Ok(Claim::Existing(record)) => record,
+            Ok(Claim::Full) => break Err(config.refusal(RefusalCode::StoreFull).into()),
+            Ok(Claim::OverQuota) => break Err(config.refusal(RefusalCode::QuotaExceeded).into()),
             Err(failure) => {
                 let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, &progress);
                 let run = config.on_store_error == OnStoreError::RunUnprotected;
-                if !run || !failure.is_outage() || progress.is_client_gone() {
-                    return refused(refusal);
-                }
-                progress.let_go();
-                let context = Idempotency::new(&key, record_key, None);
-                parts.extensions.insert(context);
-                let request = Request::from_parts(parts, RequestBody::read(body));
-                return service.run_unprotected(request).await;
+                break Err(
+                    match run && failure.is_outage() && !progress.is_client_gone() {
+                        true => Instead::RunUnprotected,
+                        false => refusal.into(),
+                    },
+                );
             }
         };
         drop(running);
 
+        // A record that another release of this crate wrote is claimed again in its own terms.
+        let version = record.fingerprint().version();
+        if version != fingerprint.version() {
+            let policy = &config.fingerprint;
+            match fingerprint_of_version(version, policy, &parts, upload.data()) {
+                Ok(of_that_version) => fingerprint = of_that_version,
+                Err(code) => break Err(config.refusal(code).into()),
+            }
+            continue;
+        }
+        let (fence, refusal) = match judge(config, &record, &fingerprint) {
+            Verdict::Replay(snapshot) => break Err(Instead::Replay(snapshot)),
+            Verdict::Refuse(refusal) => break Err(refusal.into()),
+            Verdict::Busy(fence, refusal) => (fence, refusal),
+        };
+
         // Wait: without a claim, without readiness, and only as long as somebody listens.
         if progress.is_client_gone() || !patience.begins(record_key, fence) {
-            return refused(refusal);
+            break Err(refusal.into());
         }
         progress.let_go();
-        service = service.given_up();
+        service.give_up();
         patience.wait(&*core.store, fence).await;
     };
     drop(patience);
+    let ownership = match claimed {
+        Ok(ownership) => ownership,
+        Err(instead) => {
+            let unowned = Unowned::new(config, &progress, Some((&key, record_key)));
+            return unowned.end(instead, service, parts, upload).await;
+        }
+    };
 
     // 3. Run, and hold the response. The lease is renewed beside both.
     parts.extensions.insert(ownership.context(&key));
-    let request = Request::from_parts(parts, RequestBody::read(body));
+    let (body, share) = upload.into_body();
+    let request = Request::from_parts(parts, body);
     let run = run(config, &progress, &ownership, service, request);
     let run = ownership.renewing(run).await;
-    drop(buffered);
+    drop(share);
 
     // 4. Settle, before the client sees the response.
+    let executed = Event::executed(record_key, ownership.attempt());
     let (mut head, captured) = match run {
         Run::Responded(head, captured) => (head, captured),
         Run::Failed(error) => {
             ownership.give_up().await;
+            config.report(|| executed.recorded(false));
             return Err(error);
         }
         Run::Panicked(panic) => {
             ownership.give_up().await;
+            config.report(|| executed.recorded(false));
             resume_unwind(panic);
         }
         Run::NotStarted => {
             ownership.give_up().await;
-            return refused_for_now(RefusalCode::InProgress);
+            let refusal = config.refusal(RefusalCode::InProgress);
+            config.report(|| Event::refused_with(refusal.code()).about(Some(record_key)));
+            return Ok(refuse(config, &refusal));
         }
     };
     let settlement = decide(config, &head, &captured, &ownership);
@@ -153,6 +180,7 @@ where
     let recorded = completes && matches!(settled, Some(Settled::Applied | Settled::Tombstoned));
 
     // 5. Answer.
+    config.report(|| executed.recorded(recorded));
     head.headers.remove(&REPLAYED);
     head.extensions.insert(Outcome::Executed { recorded });
     Ok(Response::from_parts(
@@ -165,44 +193,4 @@ where
             Captured::Broken(body, error) => ResponseBody::broken(body, error),
         },
     ))
-}
-
-/// Which record a request is about.
-fn identify<'a>(config: &Config, parts: &'a Parts) -> Result<(String, RecordKey), Refusal> {
-    let mut lines = parts.headers.get_all(&KEY_HEADER).iter();
-    let Some(line) = lines.next() else {
-        return Err(Refusal::new(RefusalCode::KeyMissing));
-    };
-    let key: Option<Cow<'a, str>> = config.key.accept(line.as_bytes());
-    let Some(key) = key.filter(|_| lines.next().is_none()) else {
-        return Err(Refusal::new(RefusalCode::KeyInvalid));
-    };
-    let record_key = config.record_key_for(parts, &key)?;
-    Ok((key.into_owned(), record_key))
-}
-
-/// Reads a request to its end.
-async fn fingerprint<B: Body<Data = Bytes>>(
-    config: &Config,
-    parts: &Parts,
-    body: B,
-    buffered: &mut Share,
-) -> Result<(Buffered, Fingerprint), Refusal> {
-    let uri = original_uri(&parts.uri, &parts.extensions);
-    let mut fingerprint = Fingerprinter::new(&parts.method, uri, &parts.headers);
-    let (most, most_in_all) = (config.max_request_bytes, config.max_buffered_bytes);
-    let body = read_request(
-        body,
-        &parts.headers,
-        &mut fingerprint,
-        most,
-        buffered,
-        most_in_all,
-    )
-    .await;
-    match body {
-        Ok(body) => Ok((body, fingerprint.finish())),
-        Err(code @ RefusalCode::Overloaded) => Err(config.refuse_for_now(code, None)),
-        Err(code) => Err(Refusal::new(code)),
-    }
 }

@@ -15,7 +15,10 @@ use crate::clock;
 use crate::config::Config;
 use crate::context::{Claimed, Idempotency};
 use crate::drive::{beside, caught, until, within};
+use crate::endpoint::Endpoint;
+use crate::event::Warning;
 use crate::future::Progress;
+use crate::key::RecordKey;
 use crate::lease::Lease;
 use crate::policy::OnStoreError;
 use crate::refusal::{Refusal, RefusalCode};
@@ -31,6 +34,27 @@ pub(crate) struct Core<St> {
     pub(crate) config: Config,
     pub(crate) bounds: Arc<Bounds>,
     pub(crate) waiting: Arc<WaitingRoom>,
+}
+
+impl<St> Core<St> {
+    /// The same, as this endpoint has it.
+    pub(crate) fn at(&self, endpoint: &Endpoint) -> Self {
+        Self {
+            config: self.config.at(endpoint),
+            ..self.clone()
+        }
+    }
+}
+
+impl<St> Clone for Core<St> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            config: self.config.clone(),
+            bounds: Arc::clone(&self.bounds),
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
 }
 
 /// A claim that got no answer, or none that can be used.
@@ -77,7 +101,10 @@ impl<St: Store> Core<St> {
         };
         let deadline = clock::later(sent_at, self.config.store_timeout);
         match until(deadline, claiming).await {
-            Some(Ok(claim)) => Ok(claim),
+            Some(Ok(claim)) => {
+                self.look_at_fullness();
+                Ok(claim)
+            }
             Some(Err(error)) => {
                 let kind = error.kind();
                 may_be_applied |= kind == StoreErrorKind::Ambiguous;
@@ -90,6 +117,23 @@ impl<St: Store> Core<St> {
                 kind: StoreErrorKind::Ambiguous,
                 may_be_applied: true,
             }),
+        }
+    }
+
+    /// Warns of a store that is nearly full: once, until there was room again.
+    fn look_at_fullness(&self) {
+        if self.config.observer.is_none() {
+            return;
+        }
+        let fullness = catch_unwind(AssertUnwindSafe(|| self.store.fullness()));
+        let Ok(Some(percent)) = fullness else {
+            return;
+        };
+        let nearly_full = &self.bounds.nearly_full;
+        if percent >= 80 && !nearly_full.swap(true, Ordering::Relaxed) {
+            self.config.warn(Warning::NearlyFull { percent }, None);
+        } else if percent < 70 {
+            nearly_full.store(false, Ordering::Relaxed);
         }
     }
 
@@ -222,6 +266,10 @@ impl<St: Store> Ownership<St> {
         self.attempt
     }
 
+    pub(crate) fn record_key(&self) -> &RecordKey {
+        self.owner.key()
+    }
+
     pub(crate) fn is_committed(&self) -> bool {
         self.lease.is_committed()
     }
@@ -307,10 +355,11 @@ impl<St: Store> Ownership<St> {
     pub(crate) async fn settle(mut self, settlement: Settlement) -> Option<Settled> {
         self.decided = Some(settlement.clone());
         let first_try = self.renewing(self.answered(self.apply(&settlement))).await;
-        if first_try.is_some() {
-            self.ended = true;
+        if let Some(settled) = first_try {
+            self.ends(settled);
             return first_try;
         }
+        self.warn(Warning::NotRecorded);
         let bounds = &self.core.bounds;
         let unsettled = (
             bounds.take(|bounds| &bounds.unsettled, 1),
@@ -337,13 +386,28 @@ impl<St: Store> Ownership<St> {
             let mut pause = Pause::default();
             while Instant::now() < over {
                 pause.next().await;
-                if self.answered(self.apply(&settlement)).await.is_some() {
-                    return true;
+                let answer = self.answered(self.apply(&settlement)).await;
+                if answer.is_some() {
+                    return answer;
                 }
             }
-            false
+            None
         };
-        self.ended = self.renewing(settling).await;
+        match self.renewing(settling).await {
+            Some(settled) => self.ends(settled),
+            None => self.warn(Warning::GivenUp),
+        }
+    }
+
+    fn ends(&mut self, settled: Settled) {
+        self.ended = true;
+        if matches!(settled, Settled::FencedOut | Settled::Missing) {
+            self.warn(Warning::FencedOut);
+        }
+    }
+
+    fn warn(&self, warning: Warning) {
+        self.core.config.warn(warning, Some(*self.record_key()));
     }
 
     /// What the store answers in time. One that panics has failed, and must not take the handler or its

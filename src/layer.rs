@@ -1,4 +1,4 @@
-//! The layer, and its knobs.
+//! The layer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,22 +8,16 @@ use http::Method;
 use http::request::Parts;
 use tower::Layer;
 
-use crate::bounds::Bounds;
 use crate::config::Config;
 use crate::drive::within;
-use crate::endpoint::{Endpoint, Endpoints};
-use crate::form::Form;
 use crate::guard::Core;
 use crate::key::RecordKey;
-use crate::policy::{InFlight, Keep, KeyPolicy, OnLost, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
-use crate::scope::Scope;
-use crate::service::IdempotencyService;
+use crate::service::{Coverage, IdempotencyService};
 use crate::store::boxed::BoxStore;
 #[cfg(feature = "memory")]
 use crate::store::memory::MemoryStore;
 use crate::store::traits::Store;
-use crate::waiting::WaitingRoom;
 
 /// Makes the requests it covers safe to retry. See the [crate documentation](crate).
 ///
@@ -34,7 +28,7 @@ pub struct IdempotencyLayer<
     #[cfg(feature = "memory")] St = MemoryStore,
     #[cfg(not(feature = "memory"))] St,
 > {
-    core: Arc<Core<St>>,
+    coverage: Arc<Coverage<St>>,
 }
 
 #[cfg(feature = "memory")]
@@ -48,35 +42,29 @@ impl Default for IdempotencyLayer<MemoryStore> {
 impl<St: Store> IdempotencyLayer<St> {
     /// A layer that keeps its records in this store, everything else by default.
     pub fn new(store: St) -> Self {
-        Self::with_core(
-            Arc::new(store),
-            Config::default(),
-            Arc::default(),
-            Arc::default(),
-        )
+        Self::with_core(Core {
+            store: Arc::new(store),
+            config: Config::default(),
+            bounds: Arc::default(),
+            waiting: Arc::default(),
+        })
     }
 
     /// The same layer, the type of its store erased.
     pub fn boxed(self) -> IdempotencyLayer<BoxStore> {
-        let Core {
-            store,
-            config,
-            bounds,
-            waiting,
-        } = &*self.core;
-        let store = Arc::new(BoxStore::shared(Arc::clone(store)));
-        IdempotencyLayer::with_core(
-            store,
-            config.clone(),
-            Arc::clone(bounds),
-            Arc::clone(waiting),
-        )
+        let core = self.core().clone();
+        IdempotencyLayer::with_core(Core {
+            store: Arc::new(BoxStore::shared(core.store)),
+            config: core.config,
+            bounds: core.bounds,
+            waiting: core.waiting,
+        })
     }
 
     /// The store.
     #[must_use]
     pub fn store(&self) -> &St {
-        &self.core.store
+        &self.core().store
     }
 
     /// The record key of a request, for [`Store::inspect`] and [`Store::forget`]: of this principal (empty for
@@ -103,19 +91,23 @@ impl<St: Store> IdempotencyLayer<St> {
         path: &str,
         key: &str,
     ) -> RecordKey {
-        self.core.config.record_key(principal, method, path, key)
+        let config = self.config();
+        let named = config.key_from.named(&config.key, key);
+        config.record_key(principal, method, path, &named.unwrap_or(key.into()))
     }
 
     /// The record key of a request with this head and unquoted key, its scope resolved as the layer would.
     ///
     /// # Errors
     ///
-    /// What the layer would refuse the request with.
+    /// What the layer would refuse the request with; `idempotency_scope_unresolved` for one that it would pass by.
     pub fn record_key_for(&self, parts: &Parts, key: &str) -> Result<RecordKey, Refusal> {
-        if !self.core.config.key.allows(key) {
-            return Err(Refusal::new(RefusalCode::KeyInvalid));
-        }
-        self.core.config.record_key_for(parts, key)
+        let config = self.config();
+        let named = config.key_from.named(&config.key, key);
+        named
+            .and_then(|key| config.record_key_for(parts, &key))
+            .and_then(|found| found.ok_or(RefusalCode::ScopeUnresolved))
+            .map_err(Refusal::new)
     }
 
     /// Waits until every claimed execution has ended and every outcome is in the store, or for `deadline`.
@@ -132,427 +124,36 @@ impl<St: Store> IdempotencyLayer<St> {
     /// # }
     /// ```
     pub async fn drain(&self, deadline: Duration) -> Drained {
-        let _ = within(deadline, self.core.bounds.drained()).await;
+        let _ = within(deadline, self.core().bounds.drained()).await;
         Drained {
-            left: self.core.bounds.left(),
+            left: self.core().bounds.left(),
         }
     }
 
-    /// Which methods are covered where no endpoints are listed. Default: POST.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// use http::Method;
-    ///
-    /// let layer = IdempotencyLayer::default().methods([Method::POST, Method::PATCH]);
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For CONNECT, which has no response to record.
-    #[track_caller]
-    pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
-        let methods: Vec<_> = methods.into_iter().collect();
-        assert!(
-            !methods.contains(&Method::CONNECT),
-            "methods take any method but CONNECT, which is never covered"
-        );
-        self.with(|config| config.methods = methods)
+    pub(crate) fn config(&self) -> &Config {
+        &self.core().config
     }
 
-    /// Which endpoints are covered: `"METHOD /path"`, templates in axum's syntax, matched on the original path.
-    /// Default: all that the layer wraps.
-    ///
-    /// Everything else passes through untouched. The list says which methods are covered;
-    /// [`methods`](Self::methods) does not count beside it. A trailing slash makes another path.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().endpoints(["POST /v1/charges", "POST /v1/refunds/{id}"]);
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For what is no endpoint, and for two templates that the router cannot tell apart.
     #[track_caller]
-    pub fn endpoints<I>(self, endpoints: I) -> Self
-    where
-        I: IntoIterator,
-        I::Item: TryInto<Endpoint>,
-        <I::Item as TryInto<Endpoint>>::Error: fmt::Display,
-    {
-        let mut list = Vec::new();
-        for endpoint in endpoints {
-            match endpoint.try_into() {
-                Ok(endpoint) => list.push(endpoint),
-                Err(error) => panic!("{error}"),
-            }
-        }
-        match Endpoints::new(list) {
-            Ok(endpoints) => self.with(|config| config.endpoints = Some(endpoints)),
-            Err(error) => panic!("{error}"),
+    pub(crate) fn with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut core = self.core().clone();
+        change(&mut core.config);
+        Self::with_core(core)
+    }
+
+    fn core(&self) -> &Core<St> {
+        &self.coverage.core
+    }
+
+    #[track_caller]
+    fn with_core(core: Core<St>) -> Self {
+        match Coverage::new(core) {
+            Ok(coverage) => Self {
+                coverage: Arc::new(coverage),
+            },
+            Err(error) => panic!("endpoints: {error}"),
         }
     }
-
-    /// A part of every record key. Default: empty.
-    ///
-    /// Needed for two services on one store, and for layers inside `nest` without feature `axum`, which see equal
-    /// paths for different routes.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().namespace("payments");
-    /// # let _ = layer;
-    /// ```
-    pub fn namespace(self, namespace: impl Into<String>) -> Self {
-        let namespace = namespace.into();
-        self.with(|config| config.namespace = namespace)
-    }
-
-    /// Who sends a request. Default: [`Scope::credentials`].
-    ///
-    /// ```
-    /// # use tower_idempotency::{IdempotencyLayer, Scope};
-    /// # #[derive(Clone)] struct UserId(String);
-    /// let layer = IdempotencyLayer::default().scope(Scope::extension(|user: &UserId| user.0.clone()));
-    /// # let _ = layer;
-    /// ```
-    pub fn scope(self, scope: Scope) -> Self {
-        self.with(|config| config.scope = scope)
-    }
-
-    /// Which keys are accepted. Default: 1 to 255 visible ASCII characters.
-    ///
-    /// ```
-    /// # use tower_idempotency::{IdempotencyLayer, KeyPolicy};
-    /// let layer = IdempotencyLayer::default().key(KeyPolicy::ascii(10..=255));
-    /// # let _ = layer;
-    /// ```
-    pub fn key(self, policy: KeyPolicy) -> Self {
-        self.with(|config| config.key = policy)
-    }
-
-    /// Whether a covered request without a key is refused with 400 `idempotency_key_missing`. Default: no, it passes
-    /// through.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().require_key(true);
-    /// # let _ = layer;
-    /// ```
-    pub fn require_key(self, required: bool) -> Self {
-        self.with(|config| config.require_key = required)
-    }
-
-    /// Which outcomes are kept. Default: [`Keep::Success`].
-    ///
-    /// ```
-    /// # use tower_idempotency::{IdempotencyLayer, Keep};
-    /// let layer = IdempotencyLayer::default().keep(Keep::Final);
-    /// # let _ = layer;
-    /// ```
-    pub fn keep(self, keep: Keep) -> Self {
-        self.with(|config| config.keep = keep)
-    }
-
-    /// Who runs after an owner was lost. Default: [`OnLost::Rerun`].
-    ///
-    /// ```
-    /// # use tower_idempotency::{IdempotencyLayer, OnLost};
-    /// let layer = IdempotencyLayer::default().on_lost(OnLost::Refuse);
-    /// # let _ = layer;
-    /// ```
-    pub fn on_lost(self, on_lost: OnLost) -> Self {
-        self.with(|config| config.on_lost = on_lost)
-    }
-
-    /// What a retry meets while the first request runs. Default: [`InFlight::reject`].
-    ///
-    /// ```
-    /// # use tower_idempotency::{IdempotencyLayer, InFlight};
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().in_flight(InFlight::wait(Duration::from_secs(5)));
-    /// # let _ = layer;
-    /// ```
-    pub fn in_flight(self, in_flight: InFlight) -> Self {
-        self.with(|config| config.in_flight = in_flight)
-    }
-
-    /// What happens where the store fails at the claim. Default: [`OnStoreError::Refuse`].
-    ///
-    /// ```
-    /// # use tower_idempotency::{IdempotencyLayer, OnStoreError};
-    /// let layer = IdempotencyLayer::default().on_store_error(OnStoreError::RunUnprotected);
-    /// # let _ = layer;
-    /// ```
-    pub fn on_store_error(self, on_store_error: OnStoreError) -> Self {
-        self.with(|config| config.on_store_error = on_store_error)
-    }
-
-    /// The form of the layer's own answers. Default: [`ErrorForm::flat`](crate::ErrorForm::flat).
-    ///
-    /// ```
-    /// # use tower_idempotency::{ErrorForm, IdempotencyLayer};
-    /// let layer = IdempotencyLayer::default().errors(ErrorForm::flat());
-    /// # let _ = layer;
-    /// ```
-    pub fn errors(self, form: impl Form) -> Self {
-        let form = Arc::new(form);
-        self.with(|config| config.form = form)
-    }
-
-    /// How long a record lives, counted from the first request. Default: 24 hours.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().retention(Duration::from_secs(7 * 24 * 60 * 60));
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For zero.
-    #[track_caller]
-    pub fn retention(self, retention: Duration) -> Self {
-        let retention = positive("retention", retention);
-        self.with(|config| config.retention = retention)
-    }
-
-    /// How long an owner may stay silent before it is presumed lost; renewed at a third while the handler runs.
-    /// Default: 30 seconds. At most the retention: the smaller of the two is used.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().lease(Duration::from_secs(10));
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For zero.
-    #[track_caller]
-    pub fn lease(self, lease: Duration) -> Self {
-        let lease = positive("lease", lease);
-        self.with(|config| config.lease = lease)
-    }
-
-    /// How long an execution is kept alive, from its claim; then renewal stops, the lease-lost signal rises, and the
-    /// record becomes abandoned at the end of its lease. Default: 15 minutes; `None` for no limit.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().max_execution(Duration::from_secs(60));
-    /// let layer = layer.max_execution(None);
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For zero.
-    #[track_caller]
-    pub fn max_execution(self, limit: impl Into<Option<Duration>>) -> Self {
-        let limit = limit.into();
-        // Not in a closure, which would hide the caller from the message.
-        if let Some(limit) = limit {
-            positive("max_execution", limit);
-        }
-        self.with(|config| config.max_execution = limit)
-    }
-
-    /// The `Retry-After` of 409, 429 and 503 answers, in whole seconds and at least one; at most what is left of a
-    /// lease that is waited for. Default: 1 second.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().retry_after(Duration::from_secs(2));
-    /// # let _ = layer;
-    /// ```
-    pub fn retry_after(self, after: Duration) -> Self {
-        self.with(|config| config.retry_after = after)
-    }
-
-    /// How long a response is held, from its head on, before it flows to the client and leaves a tombstone. Default:
-    /// 2 seconds.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().hold_for(Duration::from_millis(500));
-    /// # let _ = layer;
-    /// ```
-    pub fn hold_for(self, hold_for: Duration) -> Self {
-        self.with(|config| config.hold_for = hold_for)
-    }
-
-    /// How long a call of the store may take, repeats included. Default: 2 seconds.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().store_timeout(Duration::from_millis(500));
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For zero.
-    #[track_caller]
-    pub fn store_timeout(self, timeout: Duration) -> Self {
-        let timeout = positive("store_timeout", timeout);
-        self.with(|config| config.store_timeout = timeout)
-    }
-
-    /// How long settling goes on, beside the request, where the store failed at it. Default: 5 minutes.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// # use std::time::Duration;
-    /// let layer = IdempotencyLayer::default().settle_for(Duration::from_secs(60));
-    /// # let _ = layer;
-    /// ```
-    pub fn settle_for(self, settle_for: Duration) -> Self {
-        self.with(|config| config.settle_for = settle_for)
-    }
-
-    /// The largest request body that is read, in bytes; 413 `request_too_large` beyond. Default: 2 MiB.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().max_request_bytes(64 * 1024);
-    /// # let _ = layer;
-    /// ```
-    pub fn max_request_bytes(self, most: usize) -> Self {
-        self.with(|config| config.max_request_bytes = most)
-    }
-
-    /// The largest response body that is kept, in bytes: a larger one reaches the client whole and leaves a tombstone.
-    /// Default: 1 MiB. A store may keep less.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().max_kept_response(64 * 1024);
-    /// # let _ = layer;
-    /// ```
-    pub fn max_kept_response(self, most: usize) -> Self {
-        self.with(|config| config.max_kept_response = most)
-    }
-
-    /// How many bytes of request bodies may be in memory in all; 503 `idempotency_overloaded` beyond. Default: 256 MiB.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().max_buffered_bytes(16 << 20);
-    /// # let _ = layer;
-    /// ```
-    pub fn max_buffered_bytes(self, most: usize) -> Self {
-        self.with(|config| config.max_buffered_bytes = most)
-    }
-
-    /// How many requests may wait for one key; 409 beyond. Default: 1,000.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().max_waiters_per_key(100);
-    /// # let _ = layer;
-    /// ```
-    pub fn max_waiters_per_key(self, most: usize) -> Self {
-        self.with(|config| config.max_waiters_per_key = most)
-    }
-
-    /// How many requests may wait in all; 409 beyond. Default: 10,000.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().max_waiters(1_000);
-    /// # let _ = layer;
-    /// ```
-    pub fn max_waiters(self, most: usize) -> Self {
-        self.with(|config| config.max_waiters = most)
-    }
-
-    /// How many executions may go on whose clients have gone; new claims are refused with 503
-    /// `idempotency_overloaded` beyond. Default: 1,024.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().max_detached(256);
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For zero, which would refuse every claim.
-    #[track_caller]
-    pub fn max_detached(self, most: usize) -> Self {
-        assert!(most > 0, "max_detached takes at least 1");
-        self.with(|config| config.max_detached = most)
-    }
-
-    /// How many outcomes may wait for a store that fails (and 64 MiB of them); new claims are refused with 503
-    /// `idempotency_overloaded` beyond. Default: 1,024.
-    ///
-    /// ```
-    /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().max_unsettled(256);
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// For zero, which would refuse every claim.
-    #[track_caller]
-    pub fn max_unsettled(self, most: usize) -> Self {
-        assert!(most > 0, "max_unsettled takes at least 1");
-        self.with(|config| config.max_unsettled = most)
-    }
-
-    fn with(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Core {
-            store,
-            config,
-            bounds,
-            waiting,
-        } = &*self.core;
-        let mut config = config.clone();
-        change(&mut config);
-        Self::with_core(
-            Arc::clone(store),
-            config,
-            Arc::clone(bounds),
-            Arc::clone(waiting),
-        )
-    }
-
-    fn with_core(
-        store: Arc<St>,
-        config: Config,
-        bounds: Arc<Bounds>,
-        waiting: Arc<WaitingRoom>,
-    ) -> Self {
-        Self {
-            core: Arc::new(Core {
-                store,
-                config,
-                bounds,
-                waiting,
-            }),
-        }
-    }
-}
-
-#[track_caller]
-fn positive(knob: &str, duration: Duration) -> Duration {
-    assert!(
-        !duration.is_zero(),
-        "{knob} takes a duration of more than zero"
-    );
-    duration
 }
 
 /// What [`IdempotencyLayer::drain`] left behind.
@@ -570,14 +171,15 @@ impl<S, St> Layer<S> for IdempotencyLayer<St> {
     type Service = IdempotencyService<S, St>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        IdempotencyService::new(inner, Arc::clone(&self.core))
+        self.coverage.tell_of_clamps();
+        IdempotencyService::new(inner, Arc::clone(&self.coverage))
     }
 }
 
 impl<St> Clone for IdempotencyLayer<St> {
     fn clone(&self) -> Self {
         Self {
-            core: Arc::clone(&self.core),
+            coverage: Arc::clone(&self.coverage),
         }
     }
 }
@@ -589,11 +191,119 @@ impl<St> fmt::Debug for IdempotencyLayer<St> {
             retention,
             keep,
             ..
-        } = &self.core.config;
+        } = &self.coverage.core.config;
         f.debug_struct("IdempotencyLayer")
             .field("retention", retention)
             .field("lease", lease)
             .field("keep", keep)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    //! Records whose fingerprint is of another version: 0 is known to tests alone.
+
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http::{Request, StatusCode};
+    use http_body_util::Full;
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+    use crate::body::{Buffered, RequestBody};
+    use crate::context::Idempotency;
+    use crate::event::Outcome;
+    use crate::fingerprint::Fingerprint;
+    use crate::key::ClaimId;
+    use crate::parameters::{FingerprintPolicy, fingerprint_of_version};
+    use crate::snapshot::HeaderRules;
+    use crate::store::claim::{Claim, ClaimRequest, Completed, Owner, Settled};
+    use crate::store::wire;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn request(body: &'static str) -> Request<Full<Bytes>> {
+        let request = Request::post("/charges?a=1").header("idempotency-key", "k");
+        request.body(Full::from(body)).unwrap()
+    }
+
+    fn version_0(body: &'static str) -> Fingerprint {
+        let (parts, _) = request(body).into_parts();
+        fingerprint_of_version(0, &FingerprintPolicy::default(), &parts, body.as_bytes()).unwrap()
+    }
+
+    /// Claims as a release would whose fingerprints are of another version.
+    async fn claim(layer: &IdempotencyLayer, fingerprint: Fingerprint) -> Owner {
+        let key = layer.record_key(b"", &Method::POST, "/charges", "k");
+        let request = ClaimRequest::new(key, ClaimId::unique(), fingerprint, MINUTE, 2 * MINUTE);
+        match layer.store().claim(&request).await.unwrap() {
+            Claim::Owned(owned) => Owner::new(key, owned.fence(), request.claim_id()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn complete(layer: &IdempotencyLayer, owner: &Owner) {
+        let body = Buffered::new(Bytes::from_static(b"of before"), None);
+        let (headers, rules) = (http::HeaderMap::new(), HeaderRules::default());
+        let payload = wire::response(StatusCode::CREATED, &headers, &rules, &body);
+        let tombstone = wire::tombstone(StatusCode::CREATED, &headers);
+        let completed = Completed::new(payload, tombstone, 2 * MINUTE);
+        let settled = layer.store().complete(owner, &completed).await.unwrap();
+        assert_eq!(settled, Settled::Applied);
+    }
+
+    /// The status and outcome of a request; the status of an execution says its attempt.
+    async fn send(layer: &IdempotencyLayer, body: &'static str) -> (u16, Outcome) {
+        let handler = async |request: Request<RequestBody<Full<Bytes>>>| {
+            let attempt = request.extensions().get().map_or(0, Idempotency::attempt);
+            let status = StatusCode::from_u16(200 + u16::try_from(attempt).unwrap()).unwrap();
+            let mut response = http::Response::new(Full::<Bytes>::default());
+            *response.status_mut() = status;
+            Ok::<_, Infallible>(response)
+        };
+        let response = layer
+            .layer(service_fn(handler))
+            .oneshot(request(body))
+            .await;
+        let response = response.unwrap();
+        (
+            response.status().as_u16(),
+            Outcome::of(response.extensions()),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_fingerprint_is_recomputed_and_compared() {
+        let layer = IdempotencyLayer::default();
+        let owner = claim(&layer, version_0("a")).await;
+
+        assert_eq!(send(&layer, "a").await, (409, Outcome::InProgress));
+        assert_eq!(send(&layer, "b").await, (422, Outcome::Mismatch));
+        complete(&layer, &owner).await;
+        assert_eq!(send(&layer, "a").await, (201, Outcome::Replayed));
+        assert_eq!(send(&layer, "b").await, (422, Outcome::Mismatch));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_with_an_older_fingerprint_is_taken_over_when_its_owner_is_lost() {
+        let layer = IdempotencyLayer::default();
+        claim(&layer, version_0("a")).await;
+
+        tokio::time::advance(MINUTE).await;
+
+        assert_eq!(send(&layer, "b").await, (422, Outcome::Mismatch));
+        let executed = Outcome::Executed { recorded: true };
+        assert_eq!(send(&layer, "a").await, (202, executed));
+        assert_eq!(send(&layer, "a").await, (202, Outcome::Replayed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fingerprint_of_a_later_release_makes_its_record_unreadable() {
+        let layer = IdempotencyLayer::default();
+        claim(&layer, Fingerprint::from_parts(2, [7; 32])).await;
+
+        assert_eq!(send(&layer, "a").await, (503, Outcome::Refused));
     }
 }

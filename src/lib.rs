@@ -206,12 +206,12 @@ mod answer;
 mod body;
 mod bounds;
 #[cfg(feature = "canonical-json")]
-#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the layer yet"))]
 mod canonical;
 mod capture;
 mod clock;
 mod config;
 mod context;
+pub mod cors;
 mod drive;
 mod endpoint;
 mod error;
@@ -221,10 +221,13 @@ mod fingerprint;
 mod form;
 mod future;
 mod guard;
+mod identify;
 mod key;
+mod knobs;
 mod layer;
 mod lease;
-#[cfg_attr(not(test), expect(dead_code, reason = "not wired into the layer yet"))]
+mod limits;
+mod parameters;
 mod pointer;
 mod policy;
 mod quoted;
@@ -233,7 +236,10 @@ mod run;
 mod scope;
 mod service;
 mod snapshot;
+mod source;
 mod store;
+mod unowned;
+mod upload;
 mod waiting;
 
 pub use body::{RequestBody, ResponseBody};
@@ -242,19 +248,21 @@ pub use context::Idempotency;
 pub use context::IdempotencyRejection;
 pub use endpoint::Endpoint;
 pub use error::{InvalidEndpoint, LeaseLost};
-pub use event::Outcome;
+pub use event::{Event, Outcome, Warning};
 pub use fingerprint::Fingerprint;
 pub use form::problem::Problem;
 pub use form::{ErrorForm, Form};
 pub use future::ResponseFuture;
 pub use key::{ChildKey, ClaimId, Fence, IdempotencyKey, RecordKey};
 pub use layer::{Drained, IdempotencyLayer};
+pub use parameters::FingerprintPolicy;
 #[doc(hidden)]
 pub use policy::When;
-pub use policy::{InFlight, Keep, KeyPolicy, OnLost, OnStoreError, Reply, Retention};
+pub use policy::{InFlight, Keep, Mode, OnLost, OnStoreError, Reply, Retention};
 pub use refusal::{Refusal, RefusalCode};
-pub use scope::Scope;
+pub use scope::{Anonymous, Scope};
 pub use service::IdempotencyService;
+pub use source::{KeyFrom, KeyPolicy};
 pub use store::boxed::BoxStore;
 pub use store::claim::{
     Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State, TakeOver,

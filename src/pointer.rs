@@ -40,6 +40,7 @@ impl Pointer {
     }
 
     /// The names and indices on the way, unescaped; at least one.
+    #[cfg(feature = "canonical-json")]
     pub(crate) fn tokens(&self) -> &[String] {
         &self.tokens
     }

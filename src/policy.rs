@@ -1,13 +1,10 @@
 //! The knobs that decide what is accepted, what is kept and who may run again.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-
-use crate::quoted::{Quoting, unquote};
 
 /// Which outcomes are kept; everything else frees the key, so that a retry runs the handler again.
 ///
@@ -212,6 +209,20 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     at_once
 }
 
+/// Whether the layer acts, or only looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// It refuses, replays and waits. The default.
+    #[default]
+    Enforce,
+    /// It claims and records as always, so that [events](crate::Event) tell what would have happened, and where it
+    /// would have refused, replayed or waited, the handler runs instead, without protection.
+    ///
+    /// For the roll-out on a live API; see "Rolling out" in the [crate documentation](crate).
+    Shadow,
+}
+
 /// What happens where the store fails at the claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -224,54 +235,14 @@ pub enum OnStoreError {
     RunUnprotected,
 }
 
-/// Which keys are accepted.
-///
-/// ```
-/// use tower_idempotency::KeyPolicy;
-///
-/// let at_least_ten_characters = KeyPolicy::ascii(10..=255);
-/// # let _ = at_least_ten_characters;
-/// ```
-#[derive(Clone, Debug)]
-pub struct KeyPolicy {
-    length: RangeInclusive<usize>,
-}
-
-impl KeyPolicy {
-    /// Visible ASCII characters (`!` to `~`), so many of them; the default is `1..=255`.
-    ///
-    /// A key may be sent bare or as a structured-field string (`"abc"` and `abc` are the same key); the length counts
-    /// after unquoting.
-    ///
-    /// # Panics
-    ///
-    /// Where the range is empty or begins with 0.
-    #[must_use]
-    #[track_caller]
-    pub fn ascii(length: RangeInclusive<usize>) -> Self {
-        assert!(
-            *length.start() > 0 && !length.is_empty(),
-            "a key policy takes a length range that begins with at least 1 and is not empty, not {length:?}"
-        );
-        Self { length }
-    }
-
-    /// The key in this header value; `None` where it is malformed or against the policy.
-    pub(crate) fn accept<'a>(&self, value: &'a [u8]) -> Option<std::borrow::Cow<'a, str>> {
-        let key = unquote(value, Quoting::Lenient, *self.length.end())?;
-        self.allows(&key).then_some(key)
-    }
-
-    /// Whether the policy allows this key, unquoted.
-    pub(crate) fn allows(&self, key: &str) -> bool {
-        self.length.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-    }
-}
-
-impl Default for KeyPolicy {
-    fn default() -> Self {
-        Self { length: 1..=255 }
-    }
+/// The value of a knob that takes more than zero.
+#[track_caller]
+pub(crate) fn positive(knob: &str, duration: Duration) -> Duration {
+    assert!(
+        !duration.is_zero(),
+        "{knob} takes a duration of more than zero"
+    );
+    duration
 }
 
 #[cfg(test)]
@@ -344,30 +315,5 @@ mod tests {
         headers.insert("prefer", "wait=3".parse().unwrap());
 
         assert!(InFlight::reject().patience(&headers).is_zero());
-    }
-
-    #[test]
-    fn white_space_and_other_bytes_are_no_key() {
-        let policy = KeyPolicy::default();
-
-        assert_eq!(policy.accept(b"abc").as_deref(), Some("abc"));
-        for value in [
-            &b""[..],
-            b" \t",
-            b"\"\"",
-            b"a b",
-            b"\"a b\"",
-            b"caf\xc3\xa9",
-            b"a\x7f",
-            b"\xff",
-        ] {
-            assert!(policy.accept(value).is_none(), "{value:?}");
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "a key policy takes a length range")]
-    fn a_policy_that_accepts_nothing_is_refused() {
-        let _ = KeyPolicy::ascii(RangeInclusive::new(9, 3));
     }
 }

@@ -10,7 +10,6 @@ pub(crate) enum Quoting {
     /// Bare, without `,` and `"`, or as a structured-field string; SP and HTAB around it do not count.
     Lenient,
     /// Only as a structured-field string.
-    #[cfg_attr(not(test), expect(dead_code, reason = "not wired into the layer yet"))]
     Strict,
 }
 

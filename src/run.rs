@@ -12,11 +12,9 @@ use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::{Captured, capture, content_length, flows};
 use crate::config::Config;
 use crate::drive::{Panic, caught};
-use crate::event::Outcome;
 use crate::future::Progress;
 use crate::guard::Ownership;
 use crate::policy::Keep;
-use crate::snapshot::REPLAYED;
 use crate::store::traits::Store;
 
 /// The service, which is ready until the request has to wait.
@@ -26,12 +24,10 @@ pub(crate) enum Readiness<S> {
 }
 
 impl<S: Clone> Readiness<S> {
-    /// An unready clone: a permit that the service holds must not wait with the request.
-    #[expect(clippy::redundant_clone, reason = "the clone holds no permit")]
-    pub(crate) fn given_up(self) -> Self {
-        match self {
-            Self::Ready(service) => Self::Unready(service.clone()),
-            unready @ Self::Unready(_) => unready,
+    /// Leaves an unready clone: a permit that the service holds must not wait with the request.
+    pub(crate) fn give_up(&mut self) {
+        if let Self::Ready(service) = self {
+            *self = Self::Unready(service.clone());
         }
     }
 
@@ -54,7 +50,8 @@ impl<S: Clone> Readiness<S> {
         Some(ready.await?.map(|()| service))
     }
 
-    pub(crate) async fn run_unprotected<B, R>(
+    /// Calls the service, whatever it makes of the request.
+    pub(crate) async fn call<B, R>(
         self,
         request: Request<RequestBody<B>>,
     ) -> Result<Response<ResponseBody<R>>, S::Error>
@@ -69,9 +66,7 @@ impl<S: Clone> Readiness<S> {
                 service
             }
         };
-        let mut response = service.call(request).await?;
-        response.headers_mut().remove(&REPLAYED);
-        response.extensions_mut().insert(Outcome::Unprotected);
+        let response = service.call(request).await?;
         Ok(response.map(ResponseBody::original))
     }
 }

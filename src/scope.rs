@@ -21,24 +21,44 @@ use crate::store::error::BoxError;
 /// struct UserId(u64);
 ///
 /// let by_user = Scope::extension(|user: &UserId| user.0.to_string());
-/// # let _ = by_user;
+/// let by_tenant = Scope::headers([http::HeaderName::from_static("x-tenant-id")]);
+/// # let _ = (by_user, by_tenant);
 /// ```
 #[derive(Clone)]
-pub struct Scope(Kind);
+pub struct Scope {
+    sender: Sender,
+    anonymous: Anonymous,
+    by_endpoint: bool,
+}
 
 #[derive(Clone)]
-enum Kind {
+enum Sender {
     Credentials,
+    Headers(Arc<[HeaderName]>),
     Shared,
     With(Arc<dyn Fn(&Parts) -> Result<Vec<u8>, RefusalCode> + Send + Sync>),
+}
+
+/// What becomes of a request that says nothing of who sends it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Anonymous {
+    /// All such requests are of one principal: an answer belongs to whoever knows key and body. The default.
+    #[default]
+    Share,
+    /// 500 `idempotency_scope_unresolved`.
+    Refuse,
+    /// It passes through as if it had no key.
+    Bypass,
 }
 
 impl Scope {
     /// The digest of every `Authorization` line of scheme Bearer or Basic and of every `X-API-Key` line. The default.
     ///
-    /// A request without any credential belongs to whoever knows its key and body. One whose only credential is a
-    /// cookie or of another scheme (signatures change with each retry) is refused with 500
-    /// `idempotency_scope_unresolved`: configure [`Scope::extension`].
+    /// A request without any credential belongs to whoever knows its key and body, unless
+    /// [`anonymous`](Self::anonymous) says otherwise. One whose only credential is a cookie or of another scheme
+    /// (signatures change with each retry) is refused with 500 `idempotency_scope_unresolved`: configure
+    /// [`Scope::extension`].
     ///
     /// # Rotating tokens
     ///
@@ -46,13 +66,30 @@ impl Scope {
     /// let authentication put the user into an extension and use [`Scope::extension`].
     #[must_use]
     pub fn credentials() -> Self {
-        Self(Kind::Credentials)
+        Self::new(Sender::Credentials)
     }
 
-    /// One scope for everyone: for services behind one trusted caller.
+    /// The digest of all lines of these headers, whatever their order in the list: for services behind a gateway that
+    /// authenticates, and that clients cannot pass by.
+    ///
+    /// Where none of them is there, [`anonymous`](Self::anonymous) decides; an empty line is refused with 500
+    /// `idempotency_scope_unresolved`.
+    ///
+    /// # Panics
+    ///
+    /// Without a header.
+    #[must_use]
+    #[track_caller]
+    pub fn headers<const N: usize>(mut names: [HeaderName; N]) -> Self {
+        assert!(N > 0, "Scope::headers takes at least one header");
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        Self::new(Sender::Headers(names.into()))
+    }
+
+    /// One scope for everyone: for services behind one trusted caller, and for webhooks.
     #[must_use]
     pub fn shared() -> Self {
-        Self(Kind::Shared)
+        Self::new(Sender::Shared)
     }
 
     /// What authentication, in a middleware outside this layer, has put into the request's extensions.
@@ -65,7 +102,7 @@ impl Scope {
         T: Send + Sync + 'static,
         P: AsRef<[u8]>,
     {
-        Self(Kind::With(Arc::new(move |parts| {
+        Self::new(Sender::With(Arc::new(move |parts| {
             let extension = parts.extensions.get().ok_or(RefusalCode::ScopeUnresolved)?;
             Ok(principal(extension).as_ref().to_vec())
         })))
@@ -79,20 +116,67 @@ impl Scope {
     pub fn with(
         principal: impl Fn(&Parts) -> Result<Vec<u8>, BoxError> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::With(Arc::new(move |parts| {
+        Self::new(Sender::With(Arc::new(move |parts| {
             principal(parts).map_err(|_| RefusalCode::Internal)
         })))
     }
 
-    pub(crate) fn principal(&self, parts: &Parts) -> Result<Principal, RefusalCode> {
-        match &self.0 {
-            Kind::Credentials => credentials(parts),
-            Kind::Shared => Ok(Principal::Nobody),
-            Kind::With(principal) => match catch_unwind(AssertUnwindSafe(|| principal(parts))) {
-                Ok(Ok(principal)) if principal.is_empty() => Err(RefusalCode::ScopeUnresolved),
-                Ok(principal) => principal.map(Principal::Named),
-                Err(_) => Err(RefusalCode::Internal),
+    /// What becomes of a request without any credential, or without any of the headers. Default:
+    /// [`Anonymous::Share`].
+    ///
+    /// # Panics
+    ///
+    /// Beside [`shared`](Self::shared), [`extension`](Self::extension) and [`with`](Self::with), which know no anonymous
+    /// request.
+    #[must_use]
+    #[track_caller]
+    pub fn anonymous(mut self, anonymous: Anonymous) -> Self {
+        assert!(
+            matches!(self.sender, Sender::Credentials | Sender::Headers(_)),
+            "anonymous takes effect on Scope::credentials and Scope::headers only, not on {self:?}"
+        );
+        self.anonymous = anonymous;
+        self
+    }
+
+    /// One key for all endpoints: the same key at another method or path is a mismatch, where by default it is another
+    /// key.
+    #[must_use]
+    pub fn without_endpoint(mut self) -> Self {
+        self.by_endpoint = false;
+        self
+    }
+
+    fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            anonymous: Anonymous::default(),
+            by_endpoint: true,
+        }
+    }
+
+    pub(crate) fn is_by_endpoint(&self) -> bool {
+        self.by_endpoint
+    }
+
+    /// Who sends this request; `None` where it is to pass through.
+    pub(crate) fn principal(&self, parts: &Parts) -> Result<Option<Principal>, RefusalCode> {
+        let principal = match &self.sender {
+            Sender::Credentials => credentials(parts)?,
+            Sender::Headers(names) => headers(parts, names)?,
+            Sender::Shared => return Ok(Some(Principal::Nobody)),
+            Sender::With(principal) => match catch_unwind(AssertUnwindSafe(|| principal(parts))) {
+                Ok(Ok(principal)) if principal.is_empty() => {
+                    return Err(RefusalCode::ScopeUnresolved);
+                }
+                Ok(principal) => Principal::Named(principal?),
+                Err(_) => return Err(RefusalCode::Internal),
             },
+        };
+        match (&principal, self.anonymous) {
+            (Principal::Nobody, Anonymous::Refuse) => Err(RefusalCode::ScopeUnresolved),
+            (Principal::Nobody, Anonymous::Bypass) => Ok(None),
+            _ => Ok(Some(principal)),
         }
     }
 }
@@ -105,10 +189,11 @@ impl Default for Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Kind::Credentials => "Scope::credentials()",
-            Kind::Shared => "Scope::shared()",
-            Kind::With(_) => "Scope::with(..)",
+        f.write_str(match self.sender {
+            Sender::Credentials => "Scope::credentials()",
+            Sender::Headers(_) => "Scope::headers(..)",
+            Sender::Shared => "Scope::shared()",
+            Sender::With(_) => "Scope::with(..)",
         })
     }
 }
@@ -116,7 +201,7 @@ impl fmt::Debug for Scope {
 /// Who sends a request.
 pub(crate) enum Principal {
     Nobody,
-    Credentials([u8; 32]),
+    Digest([u8; 32]),
     Named(Vec<u8>),
 }
 
@@ -124,7 +209,7 @@ impl AsRef<[u8]> for Principal {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Nobody => &[],
-            Self::Credentials(digest) => digest,
+            Self::Digest(digest) => digest,
             Self::Named(principal) => principal,
         }
     }
@@ -165,10 +250,30 @@ fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
         }
     }
     match (known, unknown) {
-        (true, _) => Ok(Principal::Credentials(framed.finish())),
+        (true, _) => Ok(Principal::Digest(framed.finish())),
         (false, true) => Err(RefusalCode::ScopeUnresolved),
         (false, false) => Ok(Principal::Nobody),
     }
+}
+
+fn headers(parts: &Parts, names: &[HeaderName]) -> Result<Principal, RefusalCode> {
+    if !names.iter().any(|name| parts.headers.contains_key(name)) {
+        return Ok(Principal::Nobody);
+    }
+    let mut framed = Framed::new(b"h1");
+    for name in names {
+        let lines = parts.headers.get_all(name);
+        framed.field(name.as_str().as_bytes());
+        framed.count(lines.iter().count());
+        for line in lines {
+            let line = line.as_bytes().trim_ascii();
+            if line.is_empty() {
+                return Err(RefusalCode::ScopeUnresolved);
+            }
+            framed.field(line);
+        }
+    }
+    Ok(Principal::Digest(framed.finish()))
 }
 
 #[cfg(test)]
@@ -181,9 +286,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        scope
-            .principal(&parts)
-            .map(|principal| principal.as_ref().to_vec())
+        let principal = scope.principal(&parts)?;
+        Ok(principal.expect("not bypassed").as_ref().to_vec())
     }
 
     #[test]
@@ -230,6 +334,63 @@ mod tests {
             of(&scope, &beside_a_known_one),
             of(&scope, &[("x-api-key", "k")])
         );
+    }
+
+    #[test]
+    fn headers_are_told_apart_and_their_order_in_the_list_does_not_matter() {
+        let names = ["x-tenant", "x-user"].map(HeaderName::from_static);
+        let scope = Scope::headers(names.clone());
+        let turned = Scope::headers([names[1].clone(), names[0].clone()]);
+        let requests: [&[(&str, &str)]; 7] = [
+            &[],
+            &[("x-tenant", "a")],
+            &[("x-user", "a")],
+            &[("x-tenant", "a"), ("x-user", "a")],
+            &[("x-tenant", "a"), ("x-tenant", "a")],
+            &[("x-tenant", "aa")],
+            &[("x-tenant", "A")],
+        ];
+
+        let principals = requests.map(|headers| of(&scope, headers).unwrap());
+
+        let distinct = principals.iter().collect::<std::collections::HashSet<_>>();
+        assert_eq!(distinct.len(), requests.len());
+        assert_eq!(
+            principals,
+            requests.map(|headers| of(&turned, headers).unwrap())
+        );
+        for empty in [
+            &[("x-tenant", " ")][..],
+            &[("x-tenant", ""), ("x-user", "a")],
+        ] {
+            assert_eq!(
+                of(&scope, empty),
+                Err(RefusalCode::ScopeUnresolved),
+                "{empty:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_says_nothing_is_shared_refused_or_passed_by() {
+        let (nobody, ()) = http::Request::new(()).into_parts();
+        let names = || [HeaderName::from_static("x-user")];
+        for scope in [Scope::credentials(), Scope::headers(names())] {
+            let of = |anonymous| scope.clone().anonymous(anonymous).principal(&nobody);
+
+            assert!(matches!(of(Anonymous::Share), Ok(Some(Principal::Nobody))));
+            assert!(matches!(
+                of(Anonymous::Refuse),
+                Err(RefusalCode::ScopeUnresolved)
+            ));
+            assert!(matches!(of(Anonymous::Bypass), Ok(None)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "not on Scope::shared()")]
+    fn what_knows_no_anonymous_request_takes_no_rule_for_it() {
+        let _ = Scope::shared().anonymous(Anonymous::Refuse);
     }
 
     #[test]

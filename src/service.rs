@@ -1,8 +1,9 @@
 //! The service that [`IdempotencyLayer`](crate::IdempotencyLayer) makes.
 
-use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::{fmt, iter};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,12 +11,90 @@ use http_body::Body;
 use tower::Service;
 
 use crate::body::{RequestBody, ResponseBody};
-use crate::config::KEY_HEADER;
 use crate::context::Idempotency;
+use crate::endpoint::{Endpoints, original_uri};
+use crate::error::InvalidEndpoint;
+use crate::event::{Event, Outcome, Warning};
 use crate::exchange::exchange;
 use crate::future::{Progress, ResponseFuture};
 use crate::guard::Core;
 use crate::store::traits::Store;
+
+/// What a layer covers, each endpoint with its own configuration.
+pub(crate) struct Coverage<St> {
+    /// For everything, where no endpoints are listed.
+    pub(crate) core: Arc<Core<St>>,
+    endpoints: Option<Endpoints<Arc<Core<St>>>>,
+    may_require_key: bool,
+    told_of_clamps: AtomicBool,
+}
+
+impl<St> Coverage<St> {
+    pub(crate) fn new(core: Core<St>) -> Result<Self, InvalidEndpoint> {
+        let listed = core.config.endpoints.as_deref();
+        let rules = listed
+            .unwrap_or_default()
+            .iter()
+            .map(|listed| &listed.rules);
+        let may_require_key =
+            core.config.require_key || rules.clone().any(|rules| rules.require_key == Some(true));
+        let endpoints = listed
+            .map(|listed| Endpoints::new(listed, |endpoint| Arc::new(core.at(endpoint))))
+            .transpose()?;
+        Ok(Self {
+            core: Arc::new(core),
+            endpoints,
+            may_require_key,
+            told_of_clamps: AtomicBool::new(false),
+        })
+    }
+
+    /// Who guards this request, if anybody does.
+    fn guard<B>(&self, request: &Request<B>) -> Option<&Arc<Core<St>>> {
+        let config = &self.core.config;
+        let may_be_named = config.key_from.may_be_named(request.headers());
+        if !(may_be_named || self.may_require_key || config.observer.is_some())
+            || !config.is_enabled()
+        {
+            return None;
+        }
+        let core = match &self.endpoints {
+            Some(endpoints) => {
+                let uri = original_uri(request.uri(), request.extensions());
+                endpoints.find(request.method(), uri.path())?
+            }
+            None if config.methods.contains(request.method()) => &self.core,
+            None => return None,
+        };
+        let claimed_further_out = request
+            .extensions()
+            .get()
+            .is_some_and(Idempotency::is_protected);
+        if claimed_further_out {
+            return None;
+        }
+        if may_be_named || core.config.require_key {
+            return Some(core);
+        }
+        core.config.report(|| Event::outcome_is(Outcome::Bypassed));
+        None
+    }
+
+    /// Tells, once, of leases that are longer than their records live.
+    pub(crate) fn tell_of_clamps(&self) {
+        if self.told_of_clamps.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let listed = self.core.config.endpoints.as_deref().unwrap_or_default();
+        let at_endpoints = listed.iter().map(|endpoint| self.core.config.at(endpoint));
+        for config in iter::once(self.core.config.clone()).chain(at_endpoints) {
+            let (lease, retention) = (config.lease, config.retention);
+            if lease > retention {
+                config.warn(Warning::LeaseClamped { lease, retention }, None);
+            }
+        }
+    }
+}
 
 /// A service whose covered requests run at most once per key.
 ///
@@ -23,12 +102,12 @@ use crate::store::traits::Store;
 /// [crate documentation](crate).
 pub struct IdempotencyService<S, St> {
     inner: S,
-    core: Arc<Core<St>>,
+    coverage: Arc<Coverage<St>>,
 }
 
 impl<S, St> IdempotencyService<S, St> {
-    pub(crate) fn new(inner: S, core: Arc<Core<St>>) -> Self {
-        Self { inner, core }
+    pub(crate) fn new(inner: S, coverage: Arc<Coverage<St>>) -> Self {
+        Self { inner, coverage }
     }
 
     /// The wrapped service.
@@ -44,18 +123,6 @@ impl<S, St> IdempotencyService<S, St> {
     /// Unwraps the service.
     pub fn into_inner(self) -> S {
         self.inner
-    }
-
-    /// Whether the request is covered, names a key or has to, and was not claimed by a layer further out.
-    fn guards<B>(&self, request: &Request<B>) -> bool {
-        let config = &self.core.config;
-        let has_key = config.require_key || request.headers().contains_key(&KEY_HEADER);
-        has_key
-            && config.covers(request.method(), request.uri(), request.extensions())
-            && !request
-                .extensions()
-                .get()
-                .is_some_and(Idempotency::is_protected)
     }
 }
 
@@ -78,20 +145,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if !self.guards(&request) {
+        let Some(core) = self.coverage.guard(&request) else {
             return ResponseFuture::passed(self.inner.call(request.map(RequestBody::original)));
-        }
+        };
         // The instance that is ready goes with the request, a clone takes its place: readiness, a permit
         // perhaps, belongs to the instance that was polled.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let progress = Arc::new(Progress::new(Arc::clone(&self.core.bounds)));
-        let work = exchange(
-            Arc::clone(&self.core),
-            Arc::clone(&progress),
-            ready,
-            request,
-        );
+        let progress = Arc::new(Progress::new(Arc::clone(&core.bounds)));
+        let work = exchange(Arc::clone(core), Arc::clone(&progress), ready, request);
         ResponseFuture::guarded(Box::pin(work), progress)
     }
 }
@@ -100,7 +162,7 @@ impl<S: Clone, St> Clone for IdempotencyService<S, St> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            core: Arc::clone(&self.core),
+            coverage: Arc::clone(&self.coverage),
         }
     }
 }

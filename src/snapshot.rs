@@ -30,16 +30,37 @@ pub(crate) enum Snapshot {
     },
 }
 
-/// The headers worth keeping: neither hop-by-hop (RFC 9110, section 7.6.1), nor about this one exchange,
-/// nor about this one client.
-pub(crate) fn kept(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    headers.iter().filter(|(name, _)| {
-        !NOT_KEPT.contains(name)
-            && !PREFIXES_NOT_KEPT
-                .iter()
-                .any(|prefix| name.as_str().starts_with(prefix))
-            && !is_named_by_connection(headers, name)
-    })
+/// Which headers are kept of a response, beside the defaults.
+#[derive(Clone, Default)]
+pub(crate) struct HeaderRules {
+    pub(crate) keep: Vec<HeaderName>,
+    pub(crate) drop: Vec<HeaderName>,
+}
+
+impl HeaderRules {
+    /// The headers worth keeping: neither hop-by-hop (RFC 9110, section 7.6.1), nor about this one exchange,
+    /// nor about this one client.
+    pub(crate) fn kept<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+        headers.iter().filter(|(name, _)| {
+            !is_never_kept(name)
+                && !self.drop.contains(name)
+                && (self.keep.contains(name) || is_kept_by_default(name))
+                && !is_named_by_connection(headers, name)
+        })
+    }
+}
+
+/// Whether a header is about one connection, or the layer's own: no rule keeps it.
+pub(crate) fn is_never_kept(name: &HeaderName) -> bool {
+    NEVER_KEPT.contains(name)
+}
+
+fn is_kept_by_default(name: &HeaderName) -> bool {
+    let begins = |prefix: &&str| name.as_str().starts_with(prefix);
+    !NOT_KEPT.contains(name) && !PREFIXES_NOT_KEPT.iter().any(begins)
 }
 
 pub(crate) fn location(headers: &HeaderMap) -> Option<&HeaderValue> {
@@ -58,25 +79,28 @@ fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
         })
 }
 
-static NOT_KEPT: [HeaderName; 19] = [
-    AGE,
-    ALT_SVC,
+static NEVER_KEPT: [HeaderName; 10] = [
     CONNECTION,
-    DATE,
     PROXY_AUTHENTICATE,
-    RETRY_AFTER,
-    SERVER,
-    SET_COOKIE,
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
-    HeaderName::from_static("authentication-info"),
-    HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("idempotent-replayed"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-authentication-info"),
     HeaderName::from_static("proxy-connection"),
+];
+
+static NOT_KEPT: [HeaderName; 9] = [
+    AGE,
+    ALT_SVC,
+    DATE,
+    RETRY_AFTER,
+    SERVER,
+    SET_COOKIE,
+    HeaderName::from_static("authentication-info"),
+    HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("server-timing"),
 ];
 

@@ -84,4 +84,8 @@ impl Store for BoxStore {
     async fn settled(&self, key: &RecordKey, fence: Fence, at_most: Duration) {
         self.0.settled(key, fence, at_most).await;
     }
+
+    fn fullness(&self) -> Option<u8> {
+        self.0.fullness()
+    }
 }

@@ -121,6 +121,12 @@ pub trait Store: Send + Sync + 'static {
             }
         }
     }
+
+    /// How full the store is, of 100, where it has a bound and knows without asking: the layer
+    /// [warns](crate::Warning::NearlyFull) from 80 on. The default knows nothing.
+    fn fullness(&self) -> Option<u8> {
+        None
+    }
 }
 
 /// One store behind several layers.
@@ -165,6 +171,10 @@ impl<St: Store> Store for Arc<St> {
     async fn settled(&self, key: &RecordKey, fence: Fence, at_most: Duration) {
         Store::settled(&**self, key, fence, at_most).await;
     }
+
+    fn fullness(&self) -> Option<u8> {
+        Store::fullness(&**self)
+    }
 }
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -190,6 +200,7 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn forget<'a>(&'a self, key: &'a RecordKey, force: bool) -> BoxedResult<'a, Forgotten>;
     fn erase_scope<'a>(&'a self, scope: &'a [u8; 16]) -> BoxedResult<'a, u64>;
     fn settled<'a>(&'a self, key: &'a RecordKey, fence: Fence, at_most: Duration) -> Boxed<'a, ()>;
+    fn fullness(&self) -> Option<u8>;
 }
 
 impl<St: Store> ErasedStore for St {
@@ -236,5 +247,9 @@ impl<St: Store> ErasedStore for St {
 
     fn settled<'a>(&'a self, key: &'a RecordKey, fence: Fence, at_most: Duration) -> Boxed<'a, ()> {
         Box::pin(Store::settled(self, key, fence, at_most))
+    }
+
+    fn fullness(&self) -> Option<u8> {
+        Store::fullness(self)
     }
 }

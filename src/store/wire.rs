@@ -15,7 +15,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Buffered;
-use crate::snapshot::{Snapshot, kept, location};
+use crate::snapshot::{HeaderRules, Snapshot, location};
 use crate::store::error::{StoreError, StoreErrorKind};
 
 const VERSION: u8 = 1;
@@ -23,14 +23,20 @@ const RESPONSE: u8 = 0;
 const TOMBSTONE: u8 = 1;
 
 /// A response whose body is known to its end.
-pub(crate) fn response(status: StatusCode, headers: &HeaderMap, body: &Buffered) -> Bytes {
-    let room: usize = kept(headers)
+pub(crate) fn response(
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &HeaderRules,
+    body: &Buffered,
+) -> Bytes {
+    let room: usize = rules
+        .kept(headers)
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
     let mut out = Vec::with_capacity(16 + room + body.len());
     out.put_slice(&[VERSION, RESPONSE]);
     out.put_u16(status.as_u16());
-    put_headers(&mut out, || kept(headers));
+    put_headers(&mut out, || rules.kept(headers));
     match body.trailers() {
         Some(trailers) => {
             out.put_u8(1);
@@ -239,7 +245,7 @@ mod tests {
         ) {
             let (head, tail) = (headers(&head), tail.map(|tail| headers(&tail)));
             let status = StatusCode::from_u16(status).unwrap();
-            let payload = response(status, &head, &Buffered::new(data.clone().into(), tail.clone()));
+            let payload = response(status, &head, &HeaderRules::default(), &Buffered::new(data.clone().into(), tail.clone()));
 
             let Ok(Snapshot::Response { status: status2, headers, body, trailers }) = decode(&payload) else {
                 panic!("not a response");
@@ -262,7 +268,12 @@ mod tests {
             ("location".into(), b"/made/7".to_vec()),
             ("x-odd".into(), b"\xff".to_vec()),
         ]);
-        let full = response(StatusCode::CREATED, &head, &Buffered::default());
+        let full = response(
+            StatusCode::CREATED,
+            &head,
+            &HeaderRules::default(),
+            &Buffered::default(),
+        );
         let fact = tombstone(StatusCode::CREATED, &head);
 
         for payload in [full, fact] {
@@ -342,7 +353,12 @@ mod tests {
         }
         head.insert("connection", HeaderValue::from_static("close, X-Hop"));
 
-        let payload = response(StatusCode::OK, &head, &Buffered::default());
+        let payload = response(
+            StatusCode::OK,
+            &head,
+            &HeaderRules::default(),
+            &Buffered::default(),
+        );
         let Ok(Snapshot::Response { headers, .. }) = decode(&payload) else {
             panic!("not a response")
         };

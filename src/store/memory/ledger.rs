@@ -69,6 +69,13 @@ impl Ledger {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// How much of the room is taken, of 100.
+    pub(super) fn fullness(&self) -> u8 {
+        let of = |taken: usize, most: usize| taken.saturating_mul(100) / most;
+        let records = of(self.records(), self.max_records);
+        u8::try_from(records.max(of(self.bytes(), self.max_bytes))).unwrap_or(u8::MAX)
+    }
+
     /// Adds a record, if there is room, and says which others are due.
     pub(super) fn enter(&self, id: Id, account: &Account, now: Moment) -> Result<SomeDue, Lack> {
         if !take(&self.records, 1, self.max_records) {

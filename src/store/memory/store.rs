@@ -250,4 +250,9 @@ impl Store for MemoryStore {
             drive::until(look_again.min(deadline), ended).await;
         }
     }
+
+    /// Of its bytes or its records, whichever is fuller.
+    fn fullness(&self) -> Option<u8> {
+        Some(self.records.ledger.fullness())
+    }
 }
