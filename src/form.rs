@@ -138,7 +138,8 @@ impl ErrorForm {
     /// changes those. `idempotency_error` and the header stay with a refusal whatever its status; the other types
     /// follow from it, as in [`nested`](Self::nested). The SDKs ignore `Retry-After`: two retries, their default, take
     /// them a second or two, so let [`InFlight::wait`](crate::InFlight::wait) bridge longer executions. In Python the
-    /// code is `error.error.code`; `error.code` has it for an `InvalidRequestError` only.
+    /// code is `error.error.code`; `error.code` has it for an `InvalidRequestError` only. (Of the flat form
+    /// stripe-python makes an `AttributeError`.)
     ///
     /// ```
     /// # use tower_idempotency::{ErrorForm, IdempotencyLayer};

@@ -226,20 +226,21 @@ mod tests {
 
     fn request(body: &'static str) -> Request<Full<Bytes>> {
         let request = Request::post("/charges?a=1").header("idempotency-key", "k");
-        request.body(Full::from(body)).unwrap()
+        request.body(Full::from(body)).expect("a request")
     }
 
     fn version_0(body: &'static str) -> Fingerprint {
         let (parts, _) = request(body).into_parts();
-        fingerprint_of_version(0, &FingerprintPolicy::default(), &parts, body.as_bytes()).unwrap()
+        let policy = FingerprintPolicy::default();
+        fingerprint_of_version(0, &policy, &parts, body.as_bytes()).expect("a fingerprint")
     }
 
     /// Claims as a release would whose fingerprints are of another version.
     async fn claim(layer: &IdempotencyLayer, fingerprint: Fingerprint) -> Owner {
         let key = layer.record_key(b"", &Method::POST, "/charges", "k");
         let request = ClaimRequest::new(key, ClaimId::unique(), fingerprint, MINUTE, 2 * MINUTE);
-        match layer.store().claim(&request).await.unwrap() {
-            Claim::Owned(owned) => Owner::new(key, owned.fence(), request.claim_id()),
+        match layer.store().claim(&request).await {
+            Ok(Claim::Owned(owned)) => Owner::new(key, owned.fence(), request.claim_id()),
             other => panic!("{other:?}"),
         }
     }
@@ -250,24 +251,25 @@ mod tests {
         let payload = wire::response(StatusCode::CREATED, &headers, &rules, &body);
         let tombstone = wire::tombstone(StatusCode::CREATED, &headers);
         let completed = Completed::new(payload, tombstone, 2 * MINUTE);
-        let settled = layer.store().complete(owner, &completed).await.unwrap();
-        assert_eq!(settled, Settled::Applied);
+        let settled = layer.store().complete(owner, &completed).await;
+        assert!(matches!(settled, Ok(Settled::Applied)));
     }
 
     /// The status and outcome of a request; the status of an execution says its attempt.
     async fn send(layer: &IdempotencyLayer, body: &'static str) -> (u16, Outcome) {
         let handler = async |request: Request<RequestBody<Full<Bytes>>>| {
             let attempt = request.extensions().get().map_or(0, Idempotency::attempt);
-            let status = StatusCode::from_u16(200 + u16::try_from(attempt).unwrap()).unwrap();
             let mut response = http::Response::new(Full::<Bytes>::default());
-            *response.status_mut() = status;
+            *response.status_mut() = match attempt {
+                1 => StatusCode::CREATED,
+                _ => StatusCode::ACCEPTED,
+            };
             Ok::<_, Infallible>(response)
         };
-        let response = layer
+        let Ok(response) = layer
             .layer(service_fn(handler))
             .oneshot(request(body))
             .await;
-        let response = response.unwrap();
         (
             response.status().as_u16(),
             Outcome::of(response.extensions()),

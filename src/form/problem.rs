@@ -17,7 +17,9 @@ use crate::refusal::{Refusal, RefusalCode};
 /// request may succeed later by itself: in progress, quota exceeded, store unavailable or full, overloaded.
 ///
 /// With [`docs`](Self::docs), `type` is `URL#CODE`, `title` is a phrase for the code ("Idempotency-Key is already
-/// used"), and every answer has `Link: <URL>; rel="describedby"`, as the IETF draft on `Idempotency-Key` shows.
+/// used"), and every answer has `Link: <URL>; rel="describedby"`: the way to the documentation that the IETF draft on
+/// `Idempotency-Key` asks for.
+///
 /// Without, `type` is `about:blank` and `title` the phrase of the status ("Conflict"), as RFC 9457, section 4.2.1,
 /// wants: `code` tells the problems apart. Of a changed status that has no phrase `title` stays that of the code.
 ///

@@ -145,7 +145,7 @@ fn nothing_counts_but_what_is_added() {
     assert_eq!(digest(&header, &one, b"a"), digest(&header, &other, b"b"));
     for added in [
         none.clone().canonical_query(),
-        none.clone().canonical_content_type(),
+        none.canonical_content_type(),
     ] {
         assert_eq!(digest(&added, &one, b"a"), digest(&added, &one, b"b"));
         assert_ne!(digest(&added, &one, b"a"), digest(&added, &other, b"a"));
