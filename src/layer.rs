@@ -68,7 +68,7 @@ impl<St: Store> IdempotencyLayer<St> {
     }
 
     /// The record key of a request, for [`Store::inspect`] and [`Store::forget`]: of this principal (empty for
-    /// [`Scope::shared`] and for requests without credentials), method, original path and unquoted key.
+    /// [`Scope::shared`](crate::Scope::shared) and for requests without credentials), method, original path and unquoted key.
     ///
     /// ```
     /// # tokio_test();

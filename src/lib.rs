@@ -107,7 +107,7 @@
 //!
 //! Both belong outside. Compression inside would record an encoded body, which a retry with another
 //! `Accept-Encoding` cannot read; CORS headers are those of the origin that asks, so `Access-Control-*` is never
-//! recorded.
+//! recorded. What browsers must be told of this layer's headers is in [`cors`].
 //!
 //! ## Trailing slashes and unlisted paths
 //!
@@ -142,6 +142,72 @@
 //! # }
 //! ```
 //!
+//! # Your API
+//!
+//! ## One layer, several endpoints
+//!
+//! [`Endpoint`]s listed in one layer may have a retention, a rule of what is kept and a required key of their own. Where
+//! more than that differs (the source of the key, the scope, the fingerprint), clone the layer: clones share the store,
+//! the bounds and the drain.
+//!
+//! ```
+//! # #[cfg(feature = "memory")] {
+//! use std::time::Duration;
+//! use tower_idempotency::{Endpoint, FingerprintPolicy, IdempotencyLayer, Keep, KeyFrom, Scope};
+//!
+//! const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+//!
+//! let layer = IdempotencyLayer::default();
+//! let api = layer.clone().endpoints([
+//!     Endpoint::post("/v1/charges").keep(Keep::Final),
+//!     Endpoint::post("/v1/payouts").retention(7 * DAY).require_key(true),
+//! ]);
+//! // A provider's deliveries: it sends an event again until it is answered, with another time stamp each time.
+//! let webhooks = layer
+//!     .namespace("webhooks")
+//!     .endpoints(["POST /webhooks/provider"])
+//!     .key_from(KeyFrom::json(["/event_id"]))
+//!     .scope(Scope::shared())
+//!     .fingerprint(FingerprintPolicy::none());
+//! # let _ = (api, webhooks);
+//! # }
+//! ```
+//!
+//! ## What one response decides
+//!
+//! A handler overrules the layer for one response by an extension, or under axum by a response part: a [`Keep`]
+//! (`Store`, `Discard`, `Stream`) and a [`Retention`], which is capped by the layer's.
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use std::time::Duration;
+//! use axum::http::StatusCode;
+//! use tower_idempotency::{Keep, Retention};
+//!
+//! async fn charge() -> Result<(Retention, &'static str), (StatusCode, Keep, &'static str)> {
+//!     if true {
+//!         // A failure that a retry cannot mend.
+//!         return Err((StatusCode::BAD_GATEWAY, Keep::Store, "the card was charged, the receipt is lost"));
+//!     }
+//!     Ok((Retention(Duration::from_secs(60 * 60)), "charged"))
+//! }
+//! # let _ = charge;
+//! # }
+//! ```
+//!
+//! ## Rolling out on a live API
+//!
+//! 1. Add the layer in [`Mode::Shadow`] with an [`on_event`](IdempotencyLayer::on_event) that counts outcomes. It claims
+//!    and records, and the events say what it would have done; whatever it would have refused, replayed or made wait
+//!    runs as before. Only a broken upload is answered by the layer, as there is nothing to run. Handlers that extract
+//!    [`Idempotency`] take an `Option` meanwhile, and a first execution already outlives its connection and is held until
+//!    it is recorded.
+//! 2. Look at what would have been refused: `mismatch` where clients reuse keys or send time stamps
+//!    ([`FingerprintPolicy`]), `idempotency_scope_unresolved` where the default scope does not fit ([`Scope`]), how often
+//!    `replayed` would have spared an execution.
+//! 3. Switch to [`Mode::Enforce`] on the endpoints that are ready, with [`enabled`](IdempotencyLayer::enabled) at hand to
+//!    turn the layer off at run time. Records that shadow mode has made are replayed from then on.
+//!
 //! # Handlers
 //!
 //! ## Handlers outlive their connections
@@ -174,8 +240,10 @@
 //! |---|---|
 //! | [`methods`](IdempotencyLayer::methods) | POST |
 //! | [`endpoints`](IdempotencyLayer::endpoints) | all that the layer wraps |
+//! | [`key_from`](IdempotencyLayer::key_from) | the header `Idempotency-Key` |
 //! | [`key`](IdempotencyLayer::key) | 1 to 255 visible ASCII characters, bare or quoted |
 //! | [`require_key`](IdempotencyLayer::require_key) | no |
+//! | [`fingerprint`](IdempotencyLayer::fingerprint) | method, original path, query, `Content-Type`, `Content-Encoding`, body |
 //! | [`scope`](IdempotencyLayer::scope) | [`Scope::credentials`] |
 //! | [`namespace`](IdempotencyLayer::namespace) | empty |
 //! | [`retention`](IdempotencyLayer::retention) | 24 hours from the first request |
@@ -191,6 +259,9 @@
 //! | [`max_request_bytes`](IdempotencyLayer::max_request_bytes) · [`max_buffered_bytes`](IdempotencyLayer::max_buffered_bytes) | 2 MiB · 256 MiB |
 //! | [`max_kept_response`](IdempotencyLayer::max_kept_response) | 1 MiB |
 //! | [`max_waiters_per_key`](IdempotencyLayer::max_waiters_per_key) · [`max_waiters`](IdempotencyLayer::max_waiters) | 1,000 · 10,000 |
+//! | [`keep_headers`](IdempotencyLayer::keep_headers) · [`drop_headers`](IdempotencyLayer::drop_headers) | none · none beside the usual |
+//! | [`mode`](IdempotencyLayer::mode) · [`enabled`](IdempotencyLayer::enabled) | [`Mode::Enforce`] · yes |
+//! | [`on_event`](IdempotencyLayer::on_event) | nobody is told |
 //! | [`max_detached`](IdempotencyLayer::max_detached) · [`max_unsettled`](IdempotencyLayer::max_unsettled) | 1,024 · 1,024 (and 64 MiB) |
 //!
 //! # Features
@@ -198,6 +269,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `memory` | yes | `MemoryStore`, the default store |
+//! | `canonical-json` | no | [`FingerprintPolicy`]: JSON bodies in canonical form (RFC 8785), members in- and excluded |
 //! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
