@@ -104,8 +104,12 @@ fn python(cases: &[Value]) -> Vec<Value> {
         .collect::<String>();
     let writer = thread::spawn(move || stdin.write_all(lines.as_bytes()));
     let output = child.wait_with_output().unwrap();
+    let status = output.status;
+    assert!(
+        status.success(),
+        "canonical.py: {status}: run bash tests/run.sh, which installs what it needs"
+    );
     writer.join().unwrap().unwrap();
-    assert!(output.status.success(), "canonical.py: {}", output.status);
     String::from_utf8(output.stdout)
         .unwrap()
         .lines()
