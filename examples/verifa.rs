@@ -1,4 +1,5 @@
-//! The Verifa API, small but real: three endpoints that are safe to retry, and two beside them.
+//! The Verifa API, small but real: three endpoints that are safe to retry, two beside them, and a
+//! webhook that takes each event once.
 //!
 //! ```text
 //! cargo run --example verifa
@@ -8,20 +9,26 @@
 //!   -H "Idempotency-Key: req_abc123_attempt_1" \
 //!   -H "Content-Type: application/json" \
 //!   -d '{"external_ref": "user_abc123", "country": "US"}'
+//!
+//! curl -i http://127.0.0.1:3000/webhooks/verifa \
+//!   -H "Content-Type: application/json" \
+//!   -d '{"type": "session.completed", "session_id": "ses_1", "sent_at": 1767225600}'
 //! ```
 //!
-//! Sent twice, it makes one session, and the second answer is the first one with
+//! Sent twice, the first makes one session, and the second answer is the first one with
 //! `idempotent-replayed: true`. With the same key and another `country` it is refused with 422.
-//! `GET /_ledger` tells how often each handler really ran.
+//! The delivery, sent again with another `sent_at`, gets its first answer: `type` and `session_id`
+//! say which event it is. `GET /_ledger` tells how often each handler really ran.
 //!
 //! Environment: `ADDR` (127.0.0.1:3000), `STORE_URL` (memory:), `RETENTION_SECS` (86400),
 //! `LEASE_SECS` (30), `IN_FLIGHT` (reject, or wait:SECONDS), `ON_LOST` (rerun, or refuse) and
 //! `DRAIN_SECS` (25).
 
 mod common;
+#[path = "common/flat.rs"]
+mod flat;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
@@ -30,11 +37,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tower_idempotency::{Idempotency, IdempotencyLayer};
+use serde_json::{Value, json};
+use tower_idempotency::{FingerprintPolicy, Idempotency, KeyFrom, Scope};
 
 use common::{
-    Checked, Failure, Payload, Sandbox, Settings, catch_panics, new_id, now, serve, unknown_method,
+    Account, Checked, Failure, Payload, Settings, catch_panics, new_id, now, serve, unknown_method,
     unknown_path,
 };
 
@@ -43,18 +50,26 @@ const LIST_SESSIONS: &str = "GET /api/v1/sessions";
 const BULK_REDACT: &str = "POST /api/v1/sessions/bulk-redact";
 const RESUME_SESSION: &str = "POST /api/v1/sessions/{id}/resume";
 const TEST_ENDPOINT: &str = "POST /api/v1/webhooks/endpoints/{endpoint_id}/test";
+const RECEIVE_EVENT: &str = "POST /webhooks/verifa";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Settings::from_environment();
 
     // Keys are kept apart by endpoint and by `X-API-Key`: that is the default scope.
-    let idempotency = IdempotencyLayer::new(settings.store)
-        .endpoints([CREATE_SESSION, BULK_REDACT, TEST_ENDPOINT])
-        .retention(settings.retention)
-        .lease(settings.lease)
-        .in_flight(settings.in_flight)
-        .on_lost(settings.on_lost);
+    let idempotency = settings.idempotency.namespace("verifa").endpoints([
+        CREATE_SESSION,
+        BULK_REDACT,
+        TEST_ENDPOINT,
+    ]);
+    // An event is known by its type and session, whoever delivers it and whatever else it says.
+    let events = idempotency
+        .clone()
+        .namespace("verifa-webhooks")
+        .endpoints([RECEIVE_EVENT])
+        .key_from(KeyFrom::json(["/type", "/session_id"]))
+        .scope(Scope::shared())
+        .fingerprint(FingerprintPolicy::none());
 
     // The layer that is added last is the outermost: panics are answered, callers are known
     // (a 401 never touches the store), retries are recognised, and then the handler runs.
@@ -70,25 +85,18 @@ async fn main() -> ExitCode {
         .method_not_allowed_fallback(unknown_method)
         .layer(idempotency.clone())
         .layer(middleware::from_fn(authenticate))
-        .route("/_ledger", get(ledger).fallback(unknown_method))
+        .route("/_ledger", get(Api::ledger).fallback(unknown_method))
+        .route(
+            "/webhooks/verifa",
+            post(receive_event).layer(events).fallback(unknown_method),
+        )
         .layer(catch_panics())
         .with_state(Api::default());
 
     serve(settings.address, app, idempotency, settings.drain).await
 }
 
-/// The API's resources, in memory.
-#[derive(Clone, Default)]
-struct Api {
-    sandbox: Sandbox,
-    sessions: Arc<Mutex<Vec<(Account, Session)>>>,
-}
-
-impl Api {
-    fn sessions(&self) -> MutexGuard<'_, Vec<(Account, Session)>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+type Api = common::Api<Session>;
 
 #[derive(Clone, Serialize)]
 struct Session {
@@ -218,39 +226,31 @@ async fn test_endpoint(
     Ok(work.answer(StatusCode::OK, body))
 }
 
-async fn ledger(State(api): State<Api>) -> Response {
-    api.sandbox.answer()
+#[derive(Deserialize)]
+struct Event {
+    r#type: Value,
+    session_id: Value,
 }
 
-/// Who is calling: a copy of the value of `X-API-Key`, because the value itself keeps the whole head in memory.
-#[derive(Clone, PartialEq)]
-struct Account(Box<[u8]>);
+/// A delivery that does not say which event it is has no key: it gets here each time, and is refused.
+async fn receive_event(
+    State(api): State<Api>,
+    idempotency: Option<Idempotency>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    let work = api.sandbox.start(RECEIVE_EVENT, idempotency, payload)?;
+    let Event { r#type, session_id } = work.parameters()?;
+    work.done().await?;
+
+    let body = json!({ "receipt": new_id("rcp"), "type": r#type, "session_id": session_id });
+    Ok(work.answer(StatusCode::OK, body))
+}
 
 /// A middleware outside the idempotency layer: an extractor of the handler is skipped by replays.
 async fn authenticate(mut request: Request, next: Next) -> Result<Response, Failure> {
-    let account = match request.headers().get("x-api-key") {
-        Some(key) if key.as_bytes().starts_with(b"vk_") => Account(key.as_bytes().into()),
-        _ => return Err(Failure::unauthorized("X-API-Key must hold an API key.")),
-    };
+    let account = Account::from_header(request.headers(), "x-api-key", "")
+        .filter(|account| account.as_ref().starts_with(b"vk_"))
+        .ok_or_else(|| Failure::unauthorized("X-API-Key must hold an API key."))?;
     request.extensions_mut().insert(account);
     Ok(next.run(request).await)
-}
-
-/// The form of Verifa's errors, which is also the idempotency layer's own.
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Flat {
-            error: &'static str,
-            detail: String,
-            status_code: u16,
-        }
-
-        let flat = Flat {
-            error: self.code,
-            detail: self.detail,
-            status_code: self.status.as_u16(),
-        };
-        (self.status, Json(flat)).into_response()
-    }
 }

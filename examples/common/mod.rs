@@ -1,7 +1,10 @@
 //! What the example servers share, so that each of them is mainly its API.
 //!
-//! An example brings the form of its errors with it, as `impl IntoResponse for Failure`.
+//! An example brings the form of its errors with it, as `impl IntoResponse for Failure`; that of
+//! more than one example is in `flat.rs`.
 
+mod account;
+mod api;
 mod failure;
 mod sandbox;
 mod serve;
@@ -12,6 +15,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub(crate) use account::Account;
+pub(crate) use api::Api;
 pub(crate) use failure::{Checked, Failure, catch_panics, unknown_method, unknown_path};
 pub(crate) use sandbox::{Payload, Sandbox};
 pub(crate) use serve::serve;
@@ -21,11 +26,15 @@ pub(crate) use settings::Settings;
 ///
 /// Good enough for a sandbox. Where an id is a secret, take it from the system's random source.
 pub(crate) fn new_id(prefix: &str) -> String {
+    format!("{prefix}_{:016x}", new_number())
+}
+
+/// The number of an id.
+pub(crate) fn new_number() -> u64 {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static NEXT: AtomicU64 = AtomicU64::new(0);
 
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{prefix}_{:016x}", SEED.hash_one(number))
+    SEED.hash_one(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The present time as RFC 3339 writes it: `2026-01-31T12:00:00Z`.

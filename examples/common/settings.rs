@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use std::process;
 use std::time::Duration;
 
-use tower_idempotency::{InFlight, MemoryStore, OnLost};
+use tower_idempotency::{IdempotencyLayer, InFlight, MemoryStore, OnLost};
 
 pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
-    pub(crate) store: MemoryStore,
-    pub(crate) retention: Duration,
-    pub(crate) lease: Duration,
-    pub(crate) in_flight: InFlight,
-    pub(crate) on_lost: OnLost,
+    /// The layer, as far as the environment says how it is to be.
+    pub(crate) idempotency: IdempotencyLayer,
     pub(crate) drain: Duration,
 }
 
@@ -28,33 +25,45 @@ impl Settings {
 
     fn read() -> Result<Self, String> {
         let retention = seconds("RETENTION_SECS", "86400", 1)?;
+        let idempotency = IdempotencyLayer::new(store()?)
+            .retention(retention)
+            // A lease does not outlive its record.
+            .lease(seconds("LEASE_SECS", "30", 1)?.min(retention))
+            .in_flight(in_flight()?)
+            .on_lost(on_lost()?);
         Ok(Self {
             address: variable("ADDR", "127.0.0.1:3000", "IP:PORT", |value| {
                 value.parse().ok()
             })?,
-            store: variable("STORE_URL", "memory:", "memory:", |value| {
-                (value == "memory:").then(MemoryStore::new)
-            })?,
-            retention,
-            // A lease does not outlive its record.
-            lease: seconds("LEASE_SECS", "30", 1)?.min(retention),
-            in_flight: variable(
-                "IN_FLIGHT",
-                "reject",
-                "reject or wait:SECONDS",
-                |value| match value.strip_prefix("wait:") {
-                    Some(at_most) => whole_seconds(at_most, 1).map(InFlight::wait),
-                    None => (value == "reject").then(InFlight::reject),
-                },
-            )?,
-            on_lost: variable("ON_LOST", "rerun", "rerun or refuse", |value| match value {
-                "rerun" => Some(OnLost::Rerun),
-                "refuse" => Some(OnLost::Refuse),
-                _ => None,
-            })?,
+            idempotency,
             drain: seconds("DRAIN_SECS", "25", 0)?,
         })
     }
+}
+
+fn store() -> Result<MemoryStore, String> {
+    variable("STORE_URL", "memory:", "memory:", |value| {
+        (value == "memory:").then(MemoryStore::new)
+    })
+}
+
+fn in_flight() -> Result<InFlight, String> {
+    let takes = "reject or wait:SECONDS";
+    variable("IN_FLIGHT", "reject", takes, |value| {
+        match value.strip_prefix("wait:") {
+            Some(at_most) => whole_seconds(at_most, 1).map(InFlight::wait),
+            None => (value == "reject").then(InFlight::reject),
+        }
+    })
+}
+
+fn on_lost() -> Result<OnLost, String> {
+    let takes = "rerun or refuse";
+    variable("ON_LOST", "rerun", takes, |value| match value {
+        "rerun" => Some(OnLost::Rerun),
+        "refuse" => Some(OnLost::Refuse),
+        _ => None,
+    })
 }
 
 /// The value of a variable, or its default, as `parse` understands it.

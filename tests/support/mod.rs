@@ -13,7 +13,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
@@ -111,6 +111,30 @@ impl Server {
     /// A connection on which anything can be sent.
     pub(crate) async fn connect(&self) -> TcpStream {
         within(TcpStream::connect(self.address)).await.unwrap()
+    }
+
+    /// What curl prints of the answer to a POST: the head, in lower case, and the body.
+    pub(crate) async fn curl(
+        &self,
+        protocol: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> (String, Value) {
+        let mut curl = Command::new("curl");
+        // Whatever the settings of this machine are.
+        curl.args(["-q", "--noproxy", "*", "-sSi", "--max-time", "20", protocol]);
+        curl.args(["-X", "POST", "-d", body]);
+        curl.arg(format!("http://{}{path}", self.address));
+        curl.args(headers.iter().flat_map(|header| ["-H", header]));
+        let output = within(curl.kill_on_drop(true).output()).await;
+
+        let output = output.expect("curl is installed");
+        assert!(output.status.success(), "{output:?}");
+        let answer = String::from_utf8(output.stdout).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body = serde_json::from_str(body).unwrap();
+        (head.to_ascii_lowercase(), body)
     }
 
     /// How often the handler of an operation has run.
@@ -252,6 +276,26 @@ impl Reply {
         assert_eq!(self.body, first.body);
         assert_eq!(self.header("content-type"), first.header("content-type"));
         assert_eq!(self.header("idempotency-key"), Some(key));
+        self
+    }
+
+    /// Asserts that this is an error in the nested form.
+    #[track_caller]
+    pub(crate) fn refuses_nested(&self, status: u16, code: &str) -> &Self {
+        let kind = match status {
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        };
+        let body = self.is_first(status).json();
+        let message = &body["error"]["message"];
+        let error = json!({ "code": code, "message": message, "type": kind });
+        assert_eq!(body, json!({ "error": error }), "{self:?}");
+        assert!(message.is_string(), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
         self
     }
 

@@ -1,13 +1,9 @@
-//! The examples from outside. `verifa` above all: what the Verifa documents promise, over the wire.
-#![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
+//! What the Verifa documents promise, over the wire.
 
 mod documented;
 mod in_flight;
-mod others;
 mod process;
 mod refused;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::net::SocketAddr;
 
@@ -15,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use support::{Call, Reply, Server, eventually, within};
+use crate::support::{Call, Reply, Server, eventually, within};
 
 const CREATE: &str = "POST /api/v1/sessions";
 const LIST: &str = "GET /api/v1/sessions";

@@ -1,39 +1,30 @@
 //! What the documents print.
 
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-use crate::support::{Reply, Server, within};
-use crate::{
+use super::{
     CREATE, LIST, REDACT, RESUME, SESSION, TEST, create, exchange, post, raw_create, verifa,
 };
+use crate::support::{Reply, Server};
 
 /// The request of the document, by the program that the document uses.
-async fn curl(server: &Server, protocol: &str) -> (String, Value) {
+async fn documented(server: &Server, protocol: &str) -> (String, Value) {
     let body = "{\n  \"external_ref\": \"user_abc123\",\n  \"country\": \"US\"\n}";
-    let curl = Command::new("curl")
-        .args(["-sSi", "--max-time", "20", protocol, "-X", "POST"])
-        .arg(format!("http://{}/api/v1/sessions", server.address))
-        .args(["-H", "X-API-Key: vk_live_your_key_here"])
-        .args(["-H", "Idempotency-Key: req_abc123_attempt_1"])
-        .args(["-H", "Content-Type: application/json", "-d", body])
-        .kill_on_drop(true)
-        .output();
-    let output = within(curl).await.expect("curl is installed");
-    assert!(output.status.success(), "{output:?}");
-    let answer = String::from_utf8(output.stdout).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (
-        head.to_ascii_lowercase(),
-        serde_json::from_str(body).unwrap(),
-    )
+    let headers = [
+        "X-API-Key: vk_live_your_key_here",
+        "Idempotency-Key: req_abc123_attempt_1",
+        "Content-Type: application/json",
+    ];
+    server
+        .curl(protocol, "/api/v1/sessions", &headers, body)
+        .await
 }
 
 async fn the_documented_request(protocol: &str, status_line: &str) {
     let server = verifa(&[]).await;
 
-    let (first_head, first) = curl(&server, protocol).await;
-    let (retry_head, retry) = curl(&server, protocol).await;
+    let (first_head, first) = documented(&server, protocol).await;
+    let (retry_head, retry) = documented(&server, protocol).await;
 
     assert!(first_head.starts_with(status_line), "{first_head}");
     assert!(!first_head.contains("idempotent-replayed"), "{first_head}");

@@ -6,8 +6,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use super::{CREATE, SESSION, create, failing, raw_create, slow, verifa};
 use crate::support::{eventually, program, within};
-use crate::{CREATE, SESSION, create, failing, raw_create, slow, verifa};
 
 #[tokio::test]
 async fn a_bad_environment_is_refused_in_one_line() {

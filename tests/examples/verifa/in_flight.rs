@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
+use super::{CREATE, SESSION, create, create_settled, failing, raw_create, slow, verifa};
 use crate::support::{Reply, eventually};
-use crate::{CREATE, SESSION, create, create_settled, failing, raw_create, slow, verifa};
 
 #[tokio::test]
 async fn a_retry_that_comes_too_soon_is_told_when_to_come_back() {

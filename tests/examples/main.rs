@@ -1,0 +1,12 @@
+//! The example servers from outside: processes that are spoken to over the wire.
+
+#![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
+
+mod apis;
+mod didit;
+mod others;
+#[path = "../support/mod.rs"]
+mod support;
+mod txcloud;
+mod verifa;
+mod webhooks;
