@@ -48,7 +48,7 @@ makes_environments() {
 # Makes target/python by tests/python/requirements.txt, unless it is there and still answers.
 environment() {
   local wanted=tests/python/requirements.txt made=target/python
-  if cmp -s "$wanted" "$made/requirements.txt" && "$made/bin/python" -c 'import rfc8785' 2>/dev/null; then
+  if cmp -s "$wanted" "$made/requirements.txt" && "$made/bin/python3" -c 'import rfc8785' 2>/dev/null; then
     return
   fi
   need "python3 with venv" makes_environments "python3 python3-venv"
@@ -56,7 +56,7 @@ environment() {
     fail "$(python3 --version) is too old for the clients of the tests: 3.10 at least"
   printf 'installing: %s\n' "$made"
   python3 -m venv --clear "$made" || fail "no Python environment can be made in $made"
-  "$made/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+  "$made/bin/python3" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
     --require-hashes --requirement "$wanted" || fail "$wanted cannot be installed in $made"
   cp "$wanted" "$made/"
 }

@@ -43,7 +43,7 @@ async fn verifa() -> Arc<Server> {
 async fn retries_by_itself(protocol: &str) {
     const RETRY: [&str; 5] = ["--retry", "5", "--retry-all-errors", "--retry-delay", "1"];
     let server = verifa().await;
-    let wire = Wire::to(&server, CREATE, &[Cut::Started, Cut::Answered]).await;
+    let wire = Wire::to(&server, CREATE, [Cut::Started, Cut::Answered]).await;
 
     let output = create(&wire, &[&[protocol, "-H", KEY], &RETRY[..]].concat()).await;
 
@@ -70,7 +70,7 @@ async fn curl_that_retries_over_http2_makes_one_session() {
 /// Somebody asks again after an answer that came in part.
 async fn repeated_by_hand(protocol: &str) {
     let server = verifa().await;
-    let wire = Wire::to(&server, CREATE, &[Cut::Head, Cut::Body]).await;
+    let wire = Wire::to(&server, CREATE, [Cut::Head, Cut::Body]).await;
     let create = async || create(&wire, &[protocol, "-H", KEY]).await;
 
     let (no_body, half_a_body, whole) = (create().await, create().await, create().await);
@@ -107,7 +107,7 @@ async fn an_answer_that_came_in_part_over_http2_comes_whole_when_it_is_asked_for
 #[tokio::test]
 async fn without_a_key_a_retry_after_a_cut_makes_another_session() {
     let server = verifa().await;
-    let wire = Wire::to(&server, CREATE, &[Cut::Answered]).await;
+    let wire = Wire::to(&server, CREATE, [Cut::Answered]).await;
 
     let (first, second) = (create(&wire, &[]).await, create(&wire, &[]).await);
 

@@ -32,7 +32,7 @@ fn interpreter(root: &Path) -> OsString {
     if let Some(interpreter) = env::var_os("TEST_PYTHON") {
         return interpreter;
     }
-    let interpreter = root.join("target/python/bin/python");
+    let interpreter = root.join("target/python/bin/python3");
     assert!(
         interpreter.exists(),
         "{} is missing: run bash tests/run.sh, which installs it",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::python::python;
 use crate::support::Server;
@@ -32,7 +33,7 @@ async fn create(wire: &Wire, key: Option<&str>, delay_ms: u64, calls: u64) -> Va
 #[tokio::test]
 async fn requests_retries_until_the_lost_execution_is_over() {
     let server = verifa().await;
-    let wire = Wire::to(&server, CREATE, &[Cut::Started, Cut::Answered]).await;
+    let wire = Wire::to(&server, CREATE, [Cut::Started, Cut::Answered]).await;
 
     let answer = create(&wire, Some("adapter"), 1_000, 1).await;
 
@@ -49,15 +50,20 @@ async fn requests_retries_until_the_lost_execution_is_over() {
 #[tokio::test]
 async fn requests_comes_back_when_it_was_told_to() {
     let server = verifa().await;
-    let wire = Wire::to(&server, CREATE, &[Cut::Started]).await;
+    let wire = Wire::to(&server, CREATE, [Cut::Started]).await;
 
-    let answer = create(&wire, Some("adapter"), 2_500, 1).await;
+    let begin = Instant::now();
+    let answer = create(&wire, Some("adapter"), 1_500, 1).await;
+    let seconds = begin.elapsed().as_secs();
 
     let statuses = wire.statuses();
     let (last, before) = statuses.split_last().unwrap();
+    assert!(before.iter().all(|status| *status == 409), "{statuses:?}");
+    // Each of them said that it is to wait for a second.
+    let waits = 1..=seconds;
     assert!(
-        !before.is_empty() && before.iter().all(|status| *status == 409),
-        "{statuses:?}"
+        waits.contains(&(before.len() as u64)),
+        "{statuses:?} in {seconds} s"
     );
     assert_eq!(*last, 201);
     assert_eq!(
@@ -70,7 +76,7 @@ async fn requests_comes_back_when_it_was_told_to() {
 #[tokio::test]
 async fn an_application_repeats_what_its_adapter_does_not() {
     let server = verifa().await;
-    let wire = Wire::to(&server, CREATE, &[Cut::Head, Cut::Body]).await;
+    let wire = Wire::to(&server, CREATE, [Cut::Head, Cut::Body]).await;
 
     let answer = create(&wire, Some("application"), 0, 3).await;
 
@@ -89,7 +95,7 @@ async fn an_application_repeats_what_its_adapter_does_not() {
 #[tokio::test]
 async fn without_a_key_the_adapter_makes_as_many_sessions_as_it_needs_connections() {
     let server = verifa().await;
-    let wire = Wire::to(&server, CREATE, &[Cut::Answered, Cut::Answered]).await;
+    let wire = Wire::to(&server, CREATE, [Cut::Answered, Cut::Answered]).await;
 
     let answer = create(&wire, None, 0, 1).await;
 

@@ -45,11 +45,15 @@ struct Passed {
 
 impl Wire {
     /// A wire to this server, where [`Cut::Started`] looks for `operation`.
-    pub(crate) async fn to(server: &Arc<Server>, operation: &'static str, cuts: &[Cut]) -> Self {
+    pub(crate) async fn to<const CUTS: usize>(
+        server: &Arc<Server>,
+        operation: &'static str,
+        cuts: [Cut; CUTS],
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Log::default();
-        let (mut cuts, passed) = (cuts.to_vec().into_iter(), log.clone());
+        let (mut cuts, passed) = (cuts.into_iter(), log.clone());
         let server = server.clone();
         let accepting = tokio::spawn(async move {
             // Dropped with this task, and with them their connections.
@@ -140,7 +144,7 @@ impl Connection {
                         started.await;
                         self.client.set_zero_linger().unwrap();
                         self.upstream.set_zero_linger().unwrap();
-                        return self.is_cut(cut);
+                        return self.end(cut);
                     }
                 }
                 read = self.upstream.read(&mut answer) => {
@@ -152,7 +156,7 @@ impl Connection {
                     held.extend_from_slice(&answer[..length]);
                     if let Some(most) = at.reached(&held) {
                         self.pass(&held[..most]).await;
-                        return self.is_cut(cut);
+                        return self.end(cut);
                     }
                 }
             }
@@ -167,7 +171,7 @@ impl Connection {
         let _ = self.client.write_all(bytes).await;
     }
 
-    fn is_cut(self, cut: Option<Cut>) {
+    fn end(self, cut: Option<Cut>) {
         lock(&self.log)[self.number].cut = cut;
     }
 }
