@@ -250,9 +250,10 @@ async fn authenticate(mut request: Request, next: Next) -> Result<Response, Fail
 /// The form of TXCloud's errors, which the idempotency layer's own are given too.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let r#type = match self.status.is_server_error() {
-            true => "api_error",
-            false => "invalid_request_error",
+        let r#type = if self.status.is_server_error() {
+            "api_error"
+        } else {
+            "invalid_request_error"
         };
         let error = json!({ "code": self.code, "message": self.detail, "type": r#type });
         (self.status, Json(json!({ "error": error }))).into_response()

@@ -9,7 +9,6 @@ use crate::support::{Call, Reply, Server};
 const CREATE: &str = "POST /v3/session/";
 const REPLACE: &str = "PUT /v3/session/{uuid}/";
 const CHANGE: &str = "PATCH /v3/session/{uuid}/";
-const VERIFY: &str = "POST /v1/verification/sessions";
 
 const KEY: &str = "550e8400-e29b-41d4-a716-446655440000";
 const SESSION: &str = r#"{"workflow_id": "wkf_kyc_full", "vendor_data": "user_12345"}"#;
@@ -30,7 +29,7 @@ fn create<'a>(server: &'a Server, key: &str, body: impl Into<String>) -> Call<'a
 }
 
 /// A session with what the sandbox is to do.
-fn simulating(simulate: Value) -> String {
+fn simulating(simulate: &Value) -> String {
     json!({ "workflow_id": "wkf", "simulate": simulate }).to_string()
 }
 
@@ -268,7 +267,7 @@ async fn without_a_key_every_request_runs() {
 #[tokio::test]
 async fn after_a_failure_the_same_key_runs_again_from_scratch() {
     let server = didit().await;
-    let failing = simulating(json!({ "outcome": "error", "times": 1 }));
+    let failing = simulating(&json!({ "outcome": "error", "times": 1 }));
 
     let failed = create(&server, KEY, &*failing).send().await;
     let again = create(&server, KEY, &*failing).send().await;
@@ -281,7 +280,7 @@ async fn after_a_failure_the_same_key_runs_again_from_scratch() {
     assert_eq!(ledger["attempts"][CREATE], 1);
 
     // From scratch: not even the parameters are those of the failure.
-    let failing = simulating(json!({ "outcome": "error" }));
+    let failing = simulating(&json!({ "outcome": "error" }));
     for failure in [&*failing, "{}", "{"] {
         let failed = create(&server, &key(1), failure).send().await;
         assert!(failed.status.is_client_error() || failed.status.is_server_error());
@@ -311,7 +310,7 @@ async fn a_session_that_is_not_there_is_looked_for_each_time() {
 #[tokio::test]
 async fn a_panic_is_answered_and_keeps_its_parameters() {
     let server = didit().await;
-    let panicking = simulating(json!({ "outcome": "panic", "times": 1 }));
+    let panicking = simulating(&json!({ "outcome": "panic", "times": 1 }));
 
     let lost = create(&server, KEY, &*panicking).send().await;
     let other = create(&server, KEY, SESSION).send().await;
@@ -328,7 +327,7 @@ async fn a_panic_is_answered_and_keeps_its_parameters() {
 #[tokio::test]
 async fn simultaneous_requests_create_one_session() {
     let server = Server::start("didit", &[("IN_FLIGHT", "wait:20")]).await;
-    let slow = simulating(json!({ "delay_ms": 500 }));
+    let slow = simulating(&json!({ "delay_ms": 500 }));
 
     let replies = join_all((0..10).map(|_| create(&server, KEY, &*slow).send())).await;
 
@@ -416,7 +415,11 @@ async fn every_error_is_flat() {
         let nothing = send(Method::POST, path, "{}").await;
         nothing.refuses(400, "validation_error");
     }
-    let large = format!(r#"{{"workflow_id": "{}"}}"#, "x".repeat(2 << 20));
-    let large = create(&server, &key(1), large).send().await;
-    large.refuses(413, "request_too_large");
+    let headers = [
+        "x-api-key: your_key_here",
+        &*format!("idempotency-key: {KEY}"),
+    ];
+    let large = server.upload("/v3/session/", &headers).await;
+    assert!(large.starts_with("HTTP/1.1 413 "), "{large}");
+    assert!(large.contains(r#"{"error":"request_too_large","#));
 }

@@ -39,7 +39,7 @@ fn verify<'a>(server: &'a Server, key: &str, body: impl Into<String>) -> Call<'a
 }
 
 /// The document of a user, with what the sandbox is to do.
-fn simulating(simulate: Value) -> String {
+fn simulating(simulate: &Value) -> String {
     json!({ "country": "MA", "simulate": simulate }).to_string()
 }
 
@@ -90,7 +90,7 @@ async fn the_documented_request_is_safe_to_retry_over_http2() {
 #[tokio::test]
 async fn the_documented_retry_loop_runs_until_it_succeeds() {
     let server = txcloud().await;
-    let body = simulating(json!({ "outcome": "error", "times": 2 }));
+    let body = simulating(&json!({ "outcome": "error", "times": 2 }));
 
     let mut replies = Vec::new();
     for _ in 0..4 {
@@ -324,10 +324,15 @@ async fn every_error_is_nested() {
     path.refuses_nested(400, "validation_error");
 
     let large = format!(r#"{{"document_front": "{}"}}"#, "x".repeat(2 << 20));
-    let keyless = call(VERIFY).json(large.clone()).send().await;
+    let keyless = call(VERIFY).json(large).send().await;
     keyless.refuses_nested(413, "request_too_large");
-    let keyed = verify(&server, KEY, large).send().await;
-    keyed.refuses_nested(413, "request_too_large");
+    let headers = [
+        &*format!("authorization: {AUTHORIZATION}"),
+        &*format!("idempotency-key: {KEY}"),
+    ];
+    let keyed = server.upload("/v1/identity/verify", &headers).await;
+    assert!(keyed.starts_with("HTTP/1.1 413 "), "{keyed}");
+    assert!(keyed.contains(r#"{"error":{"code":"request_too_large","#));
 
     for operation in OPERATIONS {
         for body in [
@@ -352,7 +357,7 @@ async fn every_error_is_nested() {
 async fn the_layers_other_refusals_are_nested_too() {
     let server = Server::start("txcloud", &[("ON_LOST", "refuse")]).await;
 
-    let slow = simulating(json!({ "delay_ms": 1_500 }));
+    let slow = simulating(&json!({ "delay_ms": 1_500 }));
     let first = verify(&server, KEY, &*slow).send();
     let too_soon = async {
         server.started(VERIFY, 1).await;
@@ -363,13 +368,13 @@ async fn the_layers_other_refusals_are_nested_too() {
     too_soon.refuses_nested(409, "idempotency_in_progress");
     assert_eq!(too_soon.header("retry-after"), Some("1"));
 
-    let panicking = simulating(json!({ "outcome": "panic" }));
+    let panicking = simulating(&json!({ "outcome": "panic" }));
     let lost = verify(&server, "a_lost_request", &*panicking).send().await;
     lost.refuses_nested(500, "internal_error");
     let unknown = verify(&server, "a_lost_request", panicking).send().await;
     unknown.refuses_nested(409, "idempotency_outcome_unknown");
 
-    let large = simulating(json!({ "response_bytes": 3 << 20 }));
+    let large = simulating(&json!({ "response_bytes": 3 << 20 }));
     let whole = verify(&server, "a_large_answer", &*large).send().await;
     whole.is_first(200);
     let gone = verify(&server, "a_large_answer", large).send().await;

@@ -8,10 +8,8 @@ mod refused;
 use std::net::SocketAddr;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::support::{Call, Reply, Server, eventually, within};
+use crate::support::{Call, Reply, Server, eventually};
 
 const CREATE: &str = "POST /api/v1/sessions";
 const LIST: &str = "GET /api/v1/sessions";
@@ -55,21 +53,6 @@ fn raw_create(address: SocketAddr, key: &str, body: &str) -> String {
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
-}
-
-/// Writes a request and returns what is answered until the connection is closed or `until` came.
-async fn exchange(stream: &mut TcpStream, request: &[u8], until: &str) -> String {
-    stream.write_all(request).await.unwrap();
-    let mut answer = Vec::new();
-    let reading = async {
-        while !String::from_utf8_lossy(&answer).contains(until) {
-            if !matches!(stream.read_buf(&mut answer).await, Ok(1..)) {
-                break;
-            }
-        }
-    };
-    within(reading).await;
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Creates the session again and again while the first request with this key is running.

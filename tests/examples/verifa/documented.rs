@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    CREATE, LIST, REDACT, RESUME, SESSION, TEST, create, exchange, post, raw_create, verifa,
-};
-use crate::support::{Reply, Server};
+use super::{CREATE, LIST, REDACT, RESUME, SESSION, TEST, create, post, raw_create, verifa};
+use crate::support::{Reply, Server, exchange};
 
 /// The request of the document, by the program that the document uses.
 async fn documented(server: &Server, protocol: &str) -> (String, Value) {

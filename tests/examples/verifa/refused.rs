@@ -4,8 +4,8 @@ use hyper::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{CREATE, SESSION, create, exchange, post, raw_create, verifa};
-use crate::support::within;
+use super::{CREATE, SESSION, create, post, raw_create, verifa};
+use crate::support::{exchange, within};
 
 #[tokio::test]
 async fn malformed_keys_are_refused() {
