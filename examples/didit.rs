@@ -60,7 +60,8 @@ async fn main() -> ExitCode {
         .keep(Keep::Success)
         // The account, not the credentials: it may send its API key in either header.
         .scope(Scope::extension(Account::clone));
-    // An event is known by its id, whoever delivers it and whatever else it says.
+    // An event is known by its id, whoever delivers it and whatever else it says; a namespace of
+    // their own keeps events from meeting keys.
     let events = idempotency
         .clone()
         .namespace("didit-webhooks")

@@ -62,7 +62,8 @@ async fn main() -> ExitCode {
         BULK_REDACT,
         TEST_ENDPOINT,
     ]);
-    // An event is known by its type and session, whoever delivers it and whatever else it says.
+    // An event is known by its type and session, whoever delivers it and whatever else it says; a
+    // namespace of their own keeps events from meeting keys.
     let events = idempotency
         .clone()
         .namespace("verifa-webhooks")

@@ -357,7 +357,7 @@ async fn every_error_is_nested() {
 async fn the_layers_other_refusals_are_nested_too() {
     let server = Server::start("txcloud", &[("ON_LOST", "refuse")]).await;
 
-    let slow = simulating(&json!({ "delay_ms": 1_500 }));
+    let slow = simulating(&json!({ "delay_ms": 2_000 }));
     let first = verify(&server, KEY, &*slow).send();
     let too_soon = async {
         server.started(VERIFY, 1).await;
