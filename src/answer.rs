@@ -79,7 +79,7 @@ pub(crate) fn decide<R: Body, St: Store>(
             Settlement::Release
         };
     }
-    let tombstone = wire::tombstone(status, headers);
+    let tombstone = wire::tombstone(status, headers, &config.headers);
     let payload = match whole {
         Some(body) => wire::response(status, headers, &config.headers, body),
         None => tombstone.clone(),
@@ -137,6 +137,7 @@ pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<Re
     }
     let whole = |body| ResponseBody::whole(Buffered::new(body, None));
     let mut response = rendered.response.map(whole);
+    response.headers_mut().remove(&REPLAYED);
     response
         .extensions_mut()
         .insert(Outcome::from(refusal.code()));

@@ -90,7 +90,7 @@ impl Config {
     }
 
     pub(crate) fn warn(&self, warning: Warning, record_key: Option<RecordKey>) {
-        self.report(|| Event::warn(warning).about(record_key));
+        self.report(|| Event::warning_of(warning, record_key));
     }
 
     /// The lease that is used: at most the retention.

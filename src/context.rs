@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::bounds::Bounds;
 use crate::drive::within;
 use crate::error::LeaseLost;
 use crate::key::{ChildKey, Fence, IdempotencyKey, RecordKey};
 use crate::lease::Lease;
+use crate::policy::Mode;
 use crate::store::boxed::BoxStore;
 use crate::store::claim::{Owner, Settled};
 use crate::store::traits::Store;
@@ -44,6 +46,9 @@ struct Context {
 
 /// What there is only under protection.
 pub(crate) struct Claimed {
+    /// Tells the layer and its clones from others.
+    pub(crate) bounds: Arc<Bounds>,
+    pub(crate) mode: Mode,
     pub(crate) store: BoxStore,
     pub(crate) owner: Owner,
     pub(crate) attempt: u32,
@@ -87,6 +92,18 @@ impl Idempotency {
     #[must_use]
     pub fn is_protected(&self) -> bool {
         self.0.claim.is_some()
+    }
+
+    /// Whether a layer that acts has claimed the request.
+    pub(crate) fn is_enforced(&self) -> bool {
+        let claim = self.0.claim.as_ref();
+        claim.is_some_and(|claim| claim.mode == Mode::Enforce)
+    }
+
+    /// Whether this is a claim of that record, by the layer with these bounds or a clone of it.
+    pub(crate) fn is_claim_of(&self, record: &RecordKey, bounds: &Arc<Bounds>) -> bool {
+        let claim = self.0.claim.as_ref();
+        claim.is_some_and(|claim| Arc::ptr_eq(&claim.bounds, bounds)) && self.0.record == *record
     }
 
     /// Returns when another attempt may own this operation: stop, if that is still possible. Never returns

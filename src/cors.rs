@@ -19,7 +19,7 @@
 //! ```
 
 use http::HeaderName;
-use http::header::{LOCATION, RETRY_AFTER};
+use http::header::{LINK, LOCATION, RETRY_AFTER};
 
 /// The request header that scripts of other origins may send: `Idempotency-Key`.
 ///
@@ -27,10 +27,11 @@ use http::header::{LOCATION, RETRY_AFTER};
 pub const ALLOW_HEADERS: [HeaderName; 1] = [HeaderName::from_static("idempotency-key")];
 
 /// The response headers that such scripts may read: `Idempotent-Replayed`, `Idempotency-Key`, and of refusals
-/// `Retry-After` and `Location`.
-pub const EXPOSE_HEADERS: [HeaderName; 4] = [
+/// `Retry-After`, `Location` and `Link`.
+pub const EXPOSE_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("idempotent-replayed"),
     HeaderName::from_static("idempotency-key"),
     RETRY_AFTER,
     LOCATION,
+    LINK,
 ];

@@ -56,7 +56,7 @@ impl Endpoint {
     #[must_use]
     #[track_caller]
     pub fn post(template: &str) -> Self {
-        match Self::new(Method::POST, template.into()) {
+        match Self::new(Method::POST, template) {
             Ok(endpoint) => endpoint,
             Err(error) => panic!("{error}"),
         }
@@ -67,7 +67,8 @@ impl Endpoint {
     /// # Errors
     ///
     /// Where the template does not begin with `/`, is none that the router accepts, or the method is `CONNECT`.
-    pub fn new(method: Method, template: String) -> Result<Self, InvalidEndpoint> {
+    pub fn new(method: Method, template: impl Into<String>) -> Result<Self, InvalidEndpoint> {
+        let template = template.into();
         let problem = if !template.starts_with('/') {
             "the path begins with '/'".into()
         } else if method == Method::CONNECT {
@@ -178,7 +179,7 @@ impl TryFrom<&str> for Endpoint {
         };
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| invalid("the method is no HTTP method"))?;
-        Self::new(method, template.into())
+        Self::new(method, template)
     }
 }
 

@@ -11,7 +11,8 @@ use crate::key::RecordKey;
 use crate::policy::Mode;
 use crate::refusal::RefusalCode;
 
-/// What the layer did with one request; an extension of every response that it had a part in.
+/// What the layer did with one request; an extension of every response that it had a part in, but none of a layer that
+/// only looks ([`Mode::Shadow`]).
 ///
 /// A request that the layer does not apply to (no key, another method or endpoint) is passed through without
 /// an allocation, hence without this extension: [`Outcome::of`] reads its absence as `Bypassed`.
@@ -33,9 +34,8 @@ pub enum Outcome {
         /// owner that was fenced out.
         recorded: bool,
     },
-    /// The handler ran without protection: because the store failed and
-    /// [`OnStoreError::RunUnprotected`](crate::OnStoreError::RunUnprotected) says so, or because the layer only looks
-    /// ([`Mode::Shadow`]).
+    /// The handler ran without protection, because the store failed and
+    /// [`OnStoreError::RunUnprotected`](crate::OnStoreError::RunUnprotected) says so.
     Unprotected,
     /// A recorded response was given.
     Replayed,
@@ -125,6 +125,23 @@ pub enum Warning {
     FormRefused,
 }
 
+impl Warning {
+    /// A short name, for labels of metrics: `fenced_out`, `not_recorded`, `given_up`, `nearly_full`, `lease_clamped`,
+    /// `retention_clamped` or `form_refused`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FencedOut => "fenced_out",
+            Self::NotRecorded => "not_recorded",
+            Self::GivenUp => "given_up",
+            Self::NearlyFull { .. } => "nearly_full",
+            Self::LeaseClamped { .. } => "lease_clamped",
+            Self::RetentionClamped { .. } => "retention_clamped",
+            Self::FormRefused => "form_refused",
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -184,24 +201,30 @@ enum What {
 }
 
 impl Event {
-    pub(crate) fn outcome_is(outcome: Outcome) -> Self {
-        Self::new(What::Outcome(outcome))
+    pub(crate) fn of(outcome: Outcome, record_key: Option<RecordKey>) -> Self {
+        Self::new(What::Outcome(outcome), record_key)
     }
 
-    pub(crate) fn refused_with(code: RefusalCode) -> Self {
-        Self::new(What::Refusal(code))
+    pub(crate) fn executed(record_key: RecordKey, attempt: u32, recorded: bool) -> Self {
+        let mut event = Self::of(Outcome::Executed { recorded }, Some(record_key));
+        event.attempt = Some(attempt);
+        event
     }
 
-    pub(crate) fn warn(warning: Warning) -> Self {
-        Self::new(What::Warning(warning))
+    pub(crate) fn refused(code: RefusalCode, record_key: Option<RecordKey>) -> Self {
+        Self::new(What::Refusal(code), record_key)
     }
 
-    fn new(what: What) -> Self {
+    pub(crate) fn warning_of(warning: Warning, record_key: Option<RecordKey>) -> Self {
+        Self::new(What::Warning(warning), record_key)
+    }
+
+    fn new(what: What, record_key: Option<RecordKey>) -> Self {
         Self {
             what,
             mode: Mode::default(),
             endpoint: None,
-            record_key: None,
+            record_key,
             attempt: None,
         }
     }
@@ -209,16 +232,6 @@ impl Event {
     pub(crate) fn at(mut self, mode: Mode, endpoint: Option<Arc<Endpoint>>) -> Self {
         (self.mode, self.endpoint) = (mode, endpoint);
         self
-    }
-
-    pub(crate) fn about(mut self, record_key: Option<RecordKey>) -> Self {
-        self.record_key = record_key;
-        self
-    }
-
-    /// An execution, before it is known what became of it.
-    pub(crate) fn executed(record_key: RecordKey, attempt: u32) -> Executed {
-        Executed(record_key, attempt)
     }
 
     /// What happened to a request; in [`Mode::Shadow`] what would have happened. `None` for a warning.
@@ -271,17 +284,6 @@ impl Event {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
-    }
-}
-
-pub(crate) struct Executed(RecordKey, u32);
-
-impl Executed {
-    pub(crate) fn recorded(self, recorded: bool) -> Event {
-        let Self(record_key, attempt) = self;
-        let mut event = Event::outcome_is(Outcome::Executed { recorded }).about(Some(record_key));
-        event.attempt = Some(attempt);
-        event
     }
 }
 

@@ -20,7 +20,7 @@ use crate::event::Warning;
 use crate::future::Progress;
 use crate::key::RecordKey;
 use crate::lease::Lease;
-use crate::policy::OnStoreError;
+use crate::policy::{Mode, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::store::boxed::BoxStore;
 use crate::store::claim::{Claim, ClaimRequest, Completed, Owned, Owner, Settled, TakeOver};
@@ -159,9 +159,9 @@ impl<St: Store> Core<St> {
     ) -> Refusal {
         // Where requests run all the same, give-backs take half of the bound at the most: a store that hangs must
         // not close the door that was left open. What is not given back is free at the end of its lease.
-        let most = match self.config.on_store_error {
-            OnStoreError::Refuse => usize::MAX,
-            OnStoreError::RunUnprotected => self.config.max_detached / 2,
+        let most = match (self.config.on_store_error, self.config.mode) {
+            (OnStoreError::Refuse, Mode::Enforce) => usize::MAX,
+            (OnStoreError::RunUnprotected, _) | (_, Mode::Shadow) => self.config.max_detached / 2,
         };
         if failure.may_be_applied
             && let Some(detached) = self.bounds.take_within(|bounds| &bounds.detached, 1, most)
@@ -287,6 +287,8 @@ impl<St: Store> Ownership<St> {
     /// The handler's view of this ownership.
     pub(crate) fn context(&self, key: &str) -> Idempotency {
         let claimed = Claimed {
+            bounds: Arc::clone(&self.core.bounds),
+            mode: self.core.config.mode,
             store: BoxStore::shared(Arc::clone(&self.core.store)),
             owner: self.owner,
             attempt: self.attempt,
@@ -294,6 +296,10 @@ impl<St: Store> Ownership<St> {
             store_timeout: self.core.config.store_timeout,
         };
         Idempotency::new(key, *self.owner.key(), Some(claimed))
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
     }
 
     /// From here on the handler may have done something.
@@ -401,7 +407,7 @@ impl<St: Store> Ownership<St> {
 
     fn ends(&mut self, settled: Settled) {
         self.ended = true;
-        if matches!(settled, Settled::FencedOut | Settled::Missing) {
+        if matches!(settled, Settled::FencedOut | Settled::Missing) && self.has_started() {
             self.warn(Warning::FencedOut);
         }
     }
@@ -439,7 +445,7 @@ impl<St: Store> Ownership<St> {
     /// A handler that started may have done something: abandoned. A claim whose handler never started is
     /// forgotten, unless there was an attempt before: then its fingerprint and count stay.
     fn without_outcome(&self) -> Settlement {
-        if self.attempt == 1 && !self.started.load(Ordering::Acquire) {
+        if self.attempt == 1 && !self.has_started() {
             Settlement::Release
         } else {
             Settlement::Abandon

@@ -4,11 +4,14 @@ use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body;
 
-use crate::config::Config;
+use crate::context::Idempotency;
+use crate::event::{Event, Outcome};
 use crate::fingerprint::Fingerprint;
+use crate::guard::Core;
 use crate::key::RecordKey;
 use crate::parameters::Fingerprinter;
-use crate::refusal::RefusalCode;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::snapshot::Snapshot;
 use crate::upload::Upload;
 
 /// What the layer has to know of a request before it claims.
@@ -18,39 +21,67 @@ pub(crate) struct Identity {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// Looks at a request; `None` where it has no key, or is to pass through for another reason.
+/// A request that does not run as the owner of its record.
+pub(crate) struct Unowned {
+    /// Where it came so far.
+    pub(crate) record_key: Option<RecordKey>,
+    pub(crate) instead: Instead,
+}
+
+/// What happens to it instead.
+pub(crate) enum Instead {
+    /// It is none of the layer's business.
+    Pass,
+    Replay(Snapshot),
+    Refuse(Refusal),
+    RunUnprotected(Idempotency),
+}
+
+/// Looks at a request.
 ///
 /// A key in the head is looked at first, so that nothing is read for a request without one. A scope that cannot be
 /// resolved is an error, never a shared one.
-pub(crate) async fn identify<B: Body<Data = Bytes>>(
-    config: &Config,
+pub(crate) async fn identify<St, B: Body<Data = Bytes>>(
+    core: &Core<St>,
     parts: &Parts,
     upload: &mut Upload<B>,
-) -> Result<Option<Identity>, RefusalCode> {
+) -> Result<Identity, Unowned> {
+    let config = &core.config;
+    let unowned = |record_key, instead| Unowned {
+        record_key,
+        instead,
+    };
+    let refused = |code| unowned(None, Instead::Refuse(config.refusal(code)));
+    let passed = || {
+        config.report(|| Event::of(Outcome::Bypassed, None));
+        unowned(None, Instead::Pass)
+    };
     let mut fingerprinter = Fingerprinter::new(&config.fingerprint, parts);
     if config.key_from.is_in_body() {
-        upload
-            .read(config, &parts.headers, &mut fingerprinter)
-            .await?;
+        let read = upload.read(config, &parts.headers, &mut fingerprinter);
+        read.await.map_err(refused)?;
     }
-    let key = config.key_from.key(&config.key, parts, upload.data())?;
-    let Some(key) = key else {
-        return match config.require_key {
-            true => Err(RefusalCode::KeyMissing),
-            false => Ok(None),
-        };
+    let found = config.key_from.key(&config.key, parts, upload.data());
+    let key = match found.map_err(refused)? {
+        Some(key) => key.into_owned(),
+        None if config.require_key => return Err(refused(RefusalCode::KeyMissing)),
+        None => return Err(passed()),
     };
-    let Some(record_key) = config.record_key_for(parts, &key)? else {
-        return Ok(None);
-    };
-    let key = key.into_owned();
-    upload
-        .read(config, &parts.headers, &mut fingerprinter)
-        .await?;
-    let fingerprint = fingerprinter.finish(parts, upload.data())?;
-    Ok(Some(Identity {
+    let found = config.record_key_for(parts, &key).map_err(refused)?;
+    let record_key = found.ok_or_else(passed)?;
+    let claimed = parts.extensions.get::<Idempotency>();
+    if claimed.is_some_and(|further_out| further_out.is_claim_of(&record_key, &core.bounds)) {
+        return Err(unowned(Some(record_key), Instead::Pass));
+    }
+    let refused = |code| unowned(Some(record_key), Instead::Refuse(config.refusal(code)));
+    let read = upload.read(config, &parts.headers, &mut fingerprinter);
+    read.await.map_err(refused)?;
+    let fingerprint = fingerprinter
+        .finish(parts, upload.data())
+        .map_err(refused)?;
+    Ok(Identity {
         key,
         record_key,
         fingerprint,
-    }))
+    })
 }

@@ -56,7 +56,8 @@ impl<St: Store> IdempotencyLayer<St> {
     ///
     /// # Panics
     ///
-    /// For what is no endpoint, for one that is listed twice, and for two templates that the router cannot tell apart.
+    /// For what is no endpoint, for none at all, for one that is listed twice, and for two templates that the router cannot
+    /// tell apart.
     #[track_caller]
     pub fn endpoints<I>(self, endpoints: I) -> Self
     where
@@ -71,6 +72,7 @@ impl<St: Store> IdempotencyLayer<St> {
                 Err(error) => panic!("{error}"),
             }
         }
+        assert!(!list.is_empty(), "endpoints takes at least one endpoint");
         self.with(|config| config.endpoints = Some(list.into()))
     }
 
@@ -229,11 +231,11 @@ impl<St: Store> IdempotencyLayer<St> {
         if let Some(name) = names.iter().find(|name| is_never_kept(name)) {
             panic!("keep_headers takes end-to-end headers of the service's own, not {name}");
         }
-        self.with(|config| config.headers.keep = names)
+        self.with(|config| config.headers.keep.extend(names))
     }
 
-    /// Does not record these response headers. Default: none beside those that [`keep_headers`](Self::keep_headers) may
-    /// bring back.
+    /// Does not record these response headers and trailers. Default: none beside the usual ones, which
+    /// [`keep_headers`](Self::keep_headers) brings back.
     ///
     /// ```
     /// # use tower_idempotency::IdempotencyLayer;
@@ -243,8 +245,7 @@ impl<St: Store> IdempotencyLayer<St> {
     /// # let _ = layer;
     /// ```
     pub fn drop_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let names = names.into_iter().collect();
-        self.with(|config| config.headers.drop = names)
+        self.with(|config| config.headers.drop.extend(names))
     }
 
     /// Whether the layer acts, or only looks. Default: [`Mode::Enforce`].

@@ -198,10 +198,11 @@
 //! ## Rolling out on a live API
 //!
 //! 1. Add the layer in [`Mode::Shadow`] with an [`on_event`](IdempotencyLayer::on_event) that counts outcomes. It claims
-//!    and records, and the events say what it would have done; whatever it would have refused, replayed or made wait
-//!    runs as before. Only a broken upload is answered by the layer, as there is nothing to run. Handlers that extract
-//!    [`Idempotency`] take an `Option` meanwhile, and a first execution already outlives its connection and is held until
-//!    it is recorded.
+//!    and records, and the events say what it would have done; whatever it would have refused, replayed or made wait runs
+//!    as before, without an [`Idempotency`] in its request: handlers take an `Option` of it meanwhile. What a client may
+//!    notice: a first response is held until it ends or for [`hold_for`](IdempotencyLayer::hold_for), a first execution
+//!    outlives its connection, a store that hangs costs [`store_timeout`](IdempotencyLayer::store_timeout), and an upload
+//!    that breaks is answered 400 by the layer.
 //! 2. Look at what would have been refused: `mismatch` where clients reuse keys or send time stamps
 //!    ([`FingerprintPolicy`]), `idempotency_scope_unresolved` where the default scope does not fit ([`Scope`]), how often
 //!    `replayed` would have spared an execution.

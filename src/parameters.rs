@@ -43,11 +43,12 @@ pub struct FingerprintPolicy {
     body: Body,
 }
 
+/// The numbers are part of the framing.
 #[derive(Clone, Copy, PartialEq)]
 enum Text {
-    Ignored,
-    AsSent,
-    Canonical,
+    Ignored = 0,
+    AsSent = 1,
+    Canonical = 2,
 }
 
 #[derive(Clone)]
@@ -124,8 +125,8 @@ impl FingerprintPolicy {
         self
     }
 
-    /// The order of the query's parameters does not count, but for those of one name. They are not decoded: `%61` is
-    /// not `a`.
+    /// The order of the query's parameters does not count, but for those of one name, and neither does a `?` with nothing
+    /// behind it. They are not decoded: `%61` is not `a`.
     #[must_use]
     pub fn canonical_query(mut self) -> Self {
         self.query = Text::Canonical;
@@ -150,8 +151,13 @@ impl FingerprintPolicy {
     /// Done on the request's path, at some 50 to 100 milliseconds and 30 times its memory for a body of 2 MiB: give
     /// [`max_request_bytes`](crate::IdempotencyLayer::max_request_bytes) a bound that fits.
     #[cfg(feature = "canonical-json")]
+    ///
+    /// # Panics
+    ///
+    /// Beside [`with`](Self::with), which decides alone on the body; so do the next two.
     #[cfg_attr(docsrs, doc(cfg(feature = "canonical-json")))]
     #[must_use]
+    #[track_caller]
     pub fn canonical_json(self) -> Self {
         self.json(|_| ())
     }
@@ -197,10 +203,12 @@ impl FingerprintPolicy {
     }
 
     #[cfg(feature = "canonical-json")]
+    #[track_caller]
     fn json(mut self, change: impl FnOnce(&mut Json)) -> Self {
         let mut json = match self.body {
             Body::Json(json) => json,
-            _ => Json::default(),
+            Body::Ignored | Body::AsSent => Json::default(),
+            Body::With(_) => panic!("FingerprintPolicy::with decides alone on the body"),
         };
         change(&mut json);
         self.body = Body::Json(json);
@@ -307,20 +315,20 @@ impl<'a> Fingerprinter<'a> {
     }
 }
 
-/// The fingerprint of a whole request in the version that a record was written with. A version that is not known, any
-/// more or yet, makes the record unreadable.
+/// The fingerprint of a whole request in the version that a record was written with; `None` where that version is not
+/// known, any more or yet.
 pub(crate) fn fingerprint_of_version(
     version: u8,
     policy: &FingerprintPolicy,
     parts: &Parts,
     body: &[u8],
-) -> Result<Fingerprint, RefusalCode> {
+) -> Option<Fingerprint> {
     if !(Fingerprinter::OLDEST..=Fingerprinter::VERSION).contains(&version) {
-        return Err(RefusalCode::RecordUnreadable);
+        return None;
     }
     let mut fingerprinter = Fingerprinter::of_version(version, policy, parts);
     fingerprinter.frame(body);
-    fingerprinter.finish(parts, body)
+    fingerprinter.finish(parts, body).ok()
 }
 
 /// The framing of the default policy, pinned by `tests/vectors.json`.
@@ -436,7 +444,8 @@ fn canonical_content_type(framed: &mut Framed, headers: &HeaderMap) {
                 }
             })
             .collect();
-        parameters.sort();
+        // Stable: those of one name keep their order.
+        parameters.sort_by(|(a, _), (b, _)| a.cmp(b));
         framed.raw(&[1]);
         framed.field(
             media_type

@@ -217,9 +217,11 @@ pub enum Mode {
     #[default]
     Enforce,
     /// It claims and records as always, so that [events](crate::Event) tell what would have happened, and where it
-    /// would have refused, replayed or waited, the handler runs instead, without protection.
+    /// would have refused, replayed or waited, the handler runs instead, as if there were no layer: without an
+    /// [`Idempotency`](crate::Idempotency) in its request. Responses are left as they are.
     ///
-    /// For the roll-out on a live API; see "Rolling out" in the [crate documentation](crate).
+    /// For the roll-out on a live API; see "Rolling out on a live API" in the [crate documentation](crate), also for what a
+    /// client may notice all the same.
     Shadow,
 }
 

@@ -140,7 +140,7 @@ impl Scope {
     }
 
     /// One key for all endpoints: the same key at another method or path is a mismatch, where by default it is another
-    /// key.
+    /// key. With a [`FingerprintPolicy`](crate::FingerprintPolicy) that ignores method and path it is a replay.
     #[must_use]
     pub fn without_endpoint(mut self) -> Self {
         self.by_endpoint = false;

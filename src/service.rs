@@ -1,9 +1,9 @@
 //! The service that [`IdempotencyLayer`](crate::IdempotencyLayer) makes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::{fmt, iter};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -69,14 +69,14 @@ impl<St> Coverage<St> {
         let claimed_further_out = request
             .extensions()
             .get()
-            .is_some_and(Idempotency::is_protected);
+            .is_some_and(Idempotency::is_enforced);
         if claimed_further_out {
             return None;
         }
         if may_be_named || core.config.require_key {
             return Some(core);
         }
-        core.config.report(|| Event::outcome_is(Outcome::Bypassed));
+        core.config.report(|| Event::of(Outcome::Bypassed, None));
         None
     }
 
@@ -85,9 +85,12 @@ impl<St> Coverage<St> {
         if self.told_of_clamps.swap(true, Ordering::Relaxed) {
             return;
         }
-        let listed = self.core.config.endpoints.as_deref().unwrap_or_default();
-        let at_endpoints = listed.iter().map(|endpoint| self.core.config.at(endpoint));
-        for config in iter::once(self.core.config.clone()).chain(at_endpoints) {
+        let config = &self.core.config;
+        let used = match config.endpoints.as_deref() {
+            Some(listed) => listed.iter().map(|listed| config.at(listed)).collect(),
+            None => vec![config.clone()],
+        };
+        for config in used {
             let (lease, retention) = (config.lease, config.retention);
             if lease > retention {
                 config.warn(Warning::LeaseClamped { lease, retention }, None);

@@ -51,6 +51,13 @@ impl HeaderRules {
                 && !is_named_by_connection(headers, name)
         })
     }
+
+    /// The `Location`, where it is kept.
+    pub(crate) fn location<'a>(&'a self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let mut kept = self.kept(headers);
+        kept.find(|(name, _)| **name == LOCATION)
+            .map(|(_, value)| value)
+    }
 }
 
 /// Whether a header is about one connection, or the layer's own: no rule keeps it.
@@ -61,10 +68,6 @@ pub(crate) fn is_never_kept(name: &HeaderName) -> bool {
 fn is_kept_by_default(name: &HeaderName) -> bool {
     let begins = |prefix: &&str| name.as_str().starts_with(prefix);
     !NOT_KEPT.contains(name) && !PREFIXES_NOT_KEPT.iter().any(begins)
-}
-
-pub(crate) fn location(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get(LOCATION)
 }
 
 fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
@@ -16,7 +17,17 @@ use crate::refusal::RefusalCode;
 /// The header that carries the key by default.
 pub(crate) static KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Headers that are never echoed.
+static CREDENTIALS: [HeaderName; 4] = [
+    AUTHORIZATION,
+    COOKIE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+];
+
 /// Where the key stands in a request. Default: the header `Idempotency-Key`.
+///
+/// A clone of a layer whose key stands elsewhere keeps the layer's [`KeyPolicy`]: event ids, say, need not be UUIDs.
 ///
 /// ```
 /// use tower_idempotency::KeyFrom;
@@ -42,7 +53,7 @@ impl KeyFrom {
     ///
     /// # Panics
     ///
-    /// For what is no name of a header.
+    /// For what is no name of a header, and for one that carries credentials.
     #[must_use]
     #[track_caller]
     pub fn header<N>(name: N) -> Self
@@ -50,10 +61,15 @@ impl KeyFrom {
         N: TryInto<HeaderName>,
         N::Error: fmt::Display,
     {
-        match name.try_into() {
-            Ok(name) => Self(Source::Header(name)),
+        let name = match name.try_into() {
+            Ok(name) => name,
             Err(error) => panic!("KeyFrom::header takes the name of a header: {error}"),
-        }
+        };
+        assert!(
+            !CREDENTIALS.contains(&name),
+            "KeyFrom::header takes a header that replays may echo, not the credential {name}"
+        );
+        Self(Source::Header(name))
     }
 
     /// What these JSON pointers (RFC 6901) lead to in the body: strings as they are, integers by their text.

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::drive::until;
 use crate::key::{Fence, RecordKey};
+use crate::policy::Mode;
 use crate::store::traits::Store;
 
 /// Where the requests of one layer wait.
@@ -138,7 +139,10 @@ impl<'a> Patience<'a> {
         room: &'a Arc<WaitingRoom>,
         headers: &HeaderMap,
     ) -> Self {
-        let at_most = config.in_flight.patience(headers);
+        let at_most = match config.mode {
+            Mode::Enforce => config.in_flight.patience(headers),
+            Mode::Shadow => Duration::ZERO,
+        };
         Self {
             config,
             bounds,

@@ -15,7 +15,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Buffered;
-use crate::snapshot::{HeaderRules, Snapshot, location};
+use crate::snapshot::{HeaderRules, Snapshot};
 use crate::store::error::{StoreError, StoreErrorKind};
 
 const VERSION: u8 = 1;
@@ -40,7 +40,7 @@ pub(crate) fn response(
     match body.trailers() {
         Some(trailers) => {
             out.put_u8(1);
-            put_headers(&mut out, || trailers.iter());
+            put_headers(&mut out, || rules.kept(trailers));
         }
         None => out.put_u8(0),
     }
@@ -49,11 +49,11 @@ pub(crate) fn response(
 }
 
 /// The fact that there was a response.
-pub(crate) fn tombstone(status: StatusCode, headers: &HeaderMap) -> Bytes {
+pub(crate) fn tombstone(status: StatusCode, headers: &HeaderMap, rules: &HeaderRules) -> Bytes {
     let mut out = Vec::with_capacity(8);
     out.put_slice(&[VERSION, TOMBSTONE]);
     out.put_u16(status.as_u16());
-    if let Some(location) = location(headers) {
+    if let Some(location) = rules.location(headers) {
         out.put_u8(1);
         put_bytes(&mut out, location.as_bytes());
     } else {
@@ -274,7 +274,7 @@ mod tests {
             &HeaderRules::default(),
             &Buffered::default(),
         );
-        let fact = tombstone(StatusCode::CREATED, &head);
+        let fact = tombstone(StatusCode::CREATED, &head, &HeaderRules::default());
 
         for payload in [full, fact] {
             assert!(decode(&payload).is_ok());
@@ -304,9 +304,11 @@ mod tests {
     #[test]
     fn a_tombstone_keeps_status_and_location() {
         let head = headers(&[("location".into(), b"/made/7".to_vec())]);
-        let Ok(Snapshot::Tombstone { status, location }) =
-            decode(&tombstone(StatusCode::CREATED, &head))
-        else {
+        let Ok(Snapshot::Tombstone { status, location }) = decode(&tombstone(
+            StatusCode::CREATED,
+            &head,
+            &HeaderRules::default(),
+        )) else {
             panic!("not a tombstone");
         };
 
