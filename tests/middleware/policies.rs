@@ -3,6 +3,7 @@
 mod commitment;
 mod configuration;
 mod forms;
+mod handlers;
 mod lost;
 mod rules;
 mod unprotected;
