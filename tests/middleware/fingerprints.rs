@@ -123,6 +123,9 @@ async fn a_header_counts_where_it_is_named_with_all_its_lines() {
             "{other:?}"
         );
     }
+    let lines = |second| with(&[("if-match", "\"1\""), ("if-match", second)]);
+    assert!(same(&by(policy()), lines("\"2\""), lines("\"2\"")).await);
+    assert!(!same(&by(policy()), lines("\"2\""), lines("\"3\"")).await);
 }
 
 #[tokio::test(start_paused = true)]
