@@ -249,6 +249,12 @@ async fn everything_beside_the_body_counts_as_ever() {
         )
         .await
     );
+    let mut compressed = one();
+    let encoding = HeaderValue::from_static("x-levels");
+    compressed
+        .headers_mut()
+        .insert("content-encoding", encoding);
+    assert!(!same(&by(canonical()), one(), compressed).await);
     let both = || by(canonical().canonical_query().canonical_content_type());
     assert!(same(&both(), one(), typed("/a?m=2&n=1", "Application/JSON")).await);
     let body_alone = || by(FingerprintPolicy::none().canonical_json());
