@@ -67,8 +67,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// Where the template does not begin with `/`, is none that the router accepts, or the method is `CONNECT`.
-    pub fn new(method: Method, template: impl Into<String>) -> Result<Self, InvalidEndpoint> {
-        let template = template.into();
+    pub fn new(method: Method, template: &str) -> Result<Self, InvalidEndpoint> {
         let problem = if !template.starts_with('/') {
             "the path begins with '/'".into()
         } else if method == Method::CONNECT {
@@ -82,13 +81,13 @@ impl Endpoint {
             "a path has no white space, query or fragment".into()
         } else if template.contains("/:") || template.contains("/*") {
             "parameters are written {name}, the rest of a path {*name}".into()
-        } else if let Err(error) = matchit::Router::new().insert(&template, ()) {
+        } else if let Err(error) = matchit::Router::new().insert(template, ()) {
             error.to_string()
         } else {
             let rules = Rules::default();
             return Ok(Self {
                 method,
-                template,
+                template: template.into(),
                 rules,
             });
         };
