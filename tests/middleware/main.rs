@@ -22,6 +22,7 @@ mod replay;
 mod scripted;
 mod secrets;
 mod semantics;
+mod sources;
 mod spy;
 mod support;
 mod vectors;
