@@ -1,11 +1,13 @@
 //! Requests that are not answered by the handler: whose key is taken, wrong, missing or another's.
 
+mod endpoints;
 mod keys;
 mod layers;
 mod operators;
 mod parameters;
 mod records;
 mod scopes;
+mod senders;
 
 use std::convert::Infallible;
 use std::sync::Arc;
