@@ -1,5 +1,7 @@
 //! What a retry gets: the first response, byte for byte, and what tells that it is one.
 
+mod kept_headers;
+
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
