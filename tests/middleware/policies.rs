@@ -2,6 +2,7 @@
 
 mod commitment;
 mod configuration;
+mod construction;
 mod forms;
 mod handlers;
 mod lost;
