@@ -1,5 +1,7 @@
 //! What must not be seen in logs, `Debug` output and stores: keys, bodies and credentials.
 
+mod sources;
+
 use std::fmt::{Debug, Write as _};
 use std::io;
 use std::panic::AssertUnwindSafe;
