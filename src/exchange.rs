@@ -55,15 +55,8 @@ where
     let claimed = match identify(&core, &parts, &mut upload).await {
         // 2. Claim. From here on the work no longer belongs to the connection.
         Ok(identity) => {
-            claim(
-                &core,
-                &progress,
-                &mut service,
-                &parts,
-                &mut upload,
-                identity,
-            )
-            .await
+            let body = upload.data();
+            claim(&core, &progress, &mut service, &parts, body, identity).await
         }
         Err(unowned) => Err(unowned),
     };
@@ -140,33 +133,30 @@ where
 }
 
 /// Claims the record of a request, or says what happens instead.
-async fn claim<S, St, B>(
+async fn claim<S, St>(
     core: &Arc<Core<St>>,
     progress: &Arc<Progress>,
     service: &mut Readiness<S>,
     parts: &Parts,
-    upload: &mut Upload<B>,
+    body: &[u8],
     identity: Identity,
 ) -> Result<(Identity, Ownership<St>), Unowned>
 where
     S: Clone,
     St: Store,
-    B: Body<Data = Bytes>,
 {
     let config = &core.config;
     let record_key = Some(identity.record_key);
-    let instead = |instead| {
-        Err(Unowned {
-            record_key,
-            instead,
-        })
+    let unowned = |instead| Unowned {
+        record_key,
+        instead,
     };
-    let refuse = |code| instead(Instead::Refuse(config.refusal(code)));
+    let refused = |code| unowned(Instead::Refuse(config.refusal(code)));
     let mut fingerprint = identity.fingerprint;
     let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
     loop {
         if !core.has_room() {
-            return refuse(RefusalCode::Overloaded);
+            return Err(refused(RefusalCode::Overloaded));
         }
         let (lease, retention) = (config.lease(), config.retention);
         let (key, id) = (identity.record_key, ClaimId::unique());
@@ -189,19 +179,19 @@ where
                     Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
                 };
                 ownership.give_up().await;
-                return refuse(code);
+                return Err(refused(code));
             }
             Ok(Claim::Existing(record)) => record,
-            Ok(Claim::Full) => return refuse(RefusalCode::StoreFull),
-            Ok(Claim::OverQuota) => return refuse(RefusalCode::QuotaExceeded),
+            Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
+            Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
             Err(failure) => {
                 let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
                 let run = config.on_store_error == OnStoreError::RunUnprotected;
                 if !run || !failure.is_outage() || progress.is_client_gone() {
-                    return instead(Instead::Refuse(refusal));
+                    return Err(unowned(Instead::Refuse(refusal)));
                 }
                 let context = Idempotency::new(&identity.key, identity.record_key, None);
-                return instead(Instead::RunUnprotected(context));
+                return Err(unowned(Instead::RunUnprotected(context)));
             }
         };
         drop(running);
@@ -209,23 +199,22 @@ where
         // A record that another release of this crate wrote is claimed again in its own terms.
         let version = record.fingerprint().version();
         if version != fingerprint.version() {
-            let in_its_terms =
-                fingerprint_of_version(version, &config.fingerprint, parts, upload.data());
+            let in_its_terms = fingerprint_of_version(version, &config.fingerprint, parts, body);
             match in_its_terms.filter(|_| fingerprint.version() == identity.fingerprint.version()) {
                 Some(in_its_terms) => fingerprint = in_its_terms,
-                None => return refuse(RefusalCode::RecordUnreadable),
+                None => return Err(refused(RefusalCode::RecordUnreadable)),
             }
             continue;
         }
         let (fence, refusal) = match judge(config, &record, &fingerprint) {
-            Verdict::Replay(snapshot) => return instead(Instead::Replay(snapshot)),
-            Verdict::Refuse(refusal) => return instead(Instead::Refuse(refusal)),
+            Verdict::Replay(snapshot) => return Err(unowned(Instead::Replay(snapshot))),
+            Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
             Verdict::Busy(fence, refusal) => (fence, refusal),
         };
 
         // Wait: without a claim, without readiness, and only as long as somebody listens.
         if progress.is_client_gone() || !patience.begins(identity.record_key, fence) {
-            return instead(Instead::Refuse(refusal));
+            return Err(unowned(Instead::Refuse(refusal)));
         }
         progress.let_go();
         service.give_up();

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 /// SHA-256 over the parameters of a request, with the version of its framing.
 ///
 /// Which parameters says the [`FingerprintPolicy`](crate::FingerprintPolicy); each is preceded by its length, and
-/// `tests/vectors.json` pins it for the default policy. Compared in constant time only, hence no `PartialEq`.
+/// `tests/vectors.json` pins it. Compared in constant time only, hence no `PartialEq`.
 #[derive(Clone, Copy)]
 pub struct Fingerprint {
     version: u8,

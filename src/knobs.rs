@@ -197,7 +197,10 @@ impl<St: Store> IdempotencyLayer<St> {
     /// # let _ = layer;
     /// ```
     pub fn key_from(self, source: KeyFrom) -> Self {
-        self.with(|config| config.key_from = source)
+        self.with(|config| {
+            config.headers.key = source.header_name().cloned();
+            config.key_from = source;
+        })
     }
 
     /// Which parameters make it the same request. Default: method, original path, query, `Content-Type`,

@@ -15,6 +15,7 @@ use crate::key::Framed;
 #[cfg(feature = "canonical-json")]
 use crate::pointer::{self, Pointer};
 use crate::refusal::RefusalCode;
+use crate::source::header_name;
 use crate::store::error::BoxError;
 
 /// Which parameters of a request make it the same request. Default: method, original path, query, `Content-Type`,
@@ -113,13 +114,11 @@ impl FingerprintPolicy {
     #[track_caller]
     pub fn header<N>(mut self, name: N) -> Self
     where
-        N: TryInto<HeaderName>,
+        N: TryInto<HeaderName> + fmt::Debug,
         N::Error: fmt::Display,
     {
-        match name.try_into() {
-            Ok(name) => self.headers.push(name),
-            Err(error) => panic!("FingerprintPolicy::header takes the name of a header: {error}"),
-        }
+        let name = header_name("FingerprintPolicy::header", name);
+        self.headers.push(name);
         self.headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         self.headers.dedup();
         self

@@ -36,8 +36,11 @@ enum Sender {
     Credentials,
     Headers(Arc<[HeaderName]>),
     Shared,
-    With(Arc<dyn Fn(&Parts) -> Result<Vec<u8>, RefusalCode> + Send + Sync>),
+    Extension(Resolver),
+    With(Resolver),
 }
+
+type Resolver = Arc<dyn Fn(&Parts) -> Result<Vec<u8>, RefusalCode> + Send + Sync>;
 
 /// What becomes of a request that says nothing of who sends it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,7 +51,7 @@ pub enum Anonymous {
     Share,
     /// 500 `idempotency_scope_unresolved`.
     Refuse,
-    /// It passes through as if it had no key.
+    /// It passes through as if it had no key, also where one is required.
     Bypass,
 }
 
@@ -102,7 +105,7 @@ impl Scope {
         T: Send + Sync + 'static,
         P: AsRef<[u8]>,
     {
-        Self::new(Sender::With(Arc::new(move |parts| {
+        Self::new(Sender::Extension(Arc::new(move |parts| {
             let extension = parts.extensions.get().ok_or(RefusalCode::ScopeUnresolved)?;
             Ok(principal(extension).as_ref().to_vec())
         })))
@@ -165,13 +168,15 @@ impl Scope {
             Sender::Credentials => credentials(parts)?,
             Sender::Headers(names) => headers(parts, names)?,
             Sender::Shared => return Ok(Some(Principal::Nobody)),
-            Sender::With(principal) => match catch_unwind(AssertUnwindSafe(|| principal(parts))) {
-                Ok(Ok(principal)) if principal.is_empty() => {
-                    return Err(RefusalCode::ScopeUnresolved);
+            Sender::Extension(principal) | Sender::With(principal) => {
+                match catch_unwind(AssertUnwindSafe(|| principal(parts))) {
+                    Ok(Ok(principal)) if principal.is_empty() => {
+                        return Err(RefusalCode::ScopeUnresolved);
+                    }
+                    Ok(principal) => Principal::Named(principal?),
+                    Err(_) => return Err(RefusalCode::Internal),
                 }
-                Ok(principal) => Principal::Named(principal?),
-                Err(_) => return Err(RefusalCode::Internal),
-            },
+            }
         };
         match (&principal, self.anonymous) {
             (Principal::Nobody, Anonymous::Refuse) => Err(RefusalCode::ScopeUnresolved),
@@ -193,6 +198,7 @@ impl fmt::Debug for Scope {
             Sender::Credentials => "Scope::credentials()",
             Sender::Headers(_) => "Scope::headers(..)",
             Sender::Shared => "Scope::shared()",
+            Sender::Extension(_) => "Scope::extension(..)",
             Sender::With(_) => "Scope::with(..)",
         })
     }

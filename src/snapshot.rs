@@ -33,6 +33,8 @@ pub(crate) enum Snapshot {
 /// Which headers are kept of a response, beside the defaults.
 #[derive(Clone, Default)]
 pub(crate) struct HeaderRules {
+    /// The one that carries the key: a replay has that of the retry.
+    pub(crate) key: Option<HeaderName>,
     pub(crate) keep: Vec<HeaderName>,
     pub(crate) drop: Vec<HeaderName>,
 }
@@ -46,6 +48,7 @@ impl HeaderRules {
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         headers.iter().filter(|(name, _)| {
             !is_never_kept(name)
+                && self.key.as_ref() != Some(name)
                 && !self.drop.contains(name)
                 && (self.keep.contains(name) || is_kept_by_default(name))
                 && !is_named_by_connection(headers, name)

@@ -58,13 +58,10 @@ impl KeyFrom {
     #[track_caller]
     pub fn header<N>(name: N) -> Self
     where
-        N: TryInto<HeaderName>,
+        N: TryInto<HeaderName> + fmt::Debug,
         N::Error: fmt::Display,
     {
-        let name = match name.try_into() {
-            Ok(name) => name,
-            Err(error) => panic!("KeyFrom::header takes the name of a header: {error}"),
-        };
+        let name = header_name("KeyFrom::header", name);
         assert!(
             !CREDENTIALS.contains(&name),
             "KeyFrom::header takes a header that replays may echo, not the credential {name}"
@@ -102,7 +99,8 @@ impl KeyFrom {
 
     /// What a closure finds in the head of the request, without quotes; `None` where there is no key.
     ///
-    /// A panic is refused with 500 `idempotency_internal`.
+    /// Inside axum's `Router::nest` the path of the head has lost its prefix; the extension `OriginalUri` has it. A panic is
+    /// refused with 500 `idempotency_internal`.
     ///
     /// ```
     /// use tower_idempotency::KeyFrom;
@@ -338,6 +336,20 @@ impl fmt::Debug for KeyPolicy {
             .field("quoting", &self.quoting)
             .field("rules", &self.rules.len())
             .finish()
+    }
+}
+
+/// The value of a knob that takes the name of a header.
+#[track_caller]
+pub(crate) fn header_name<N>(knob: &str, name: N) -> HeaderName
+where
+    N: TryInto<HeaderName> + fmt::Debug,
+    N::Error: fmt::Display,
+{
+    let given = format!("{name:?}");
+    match name.try_into() {
+        Ok(name) => name,
+        Err(error) => panic!("{knob} takes the name of a header, not {given}: {error}"),
     }
 }
 

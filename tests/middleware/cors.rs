@@ -103,6 +103,7 @@ async fn scripts_may_read_what_tells_of_replays_and_refusals() {
     let exposed = [
         "idempotency-key",
         "idempotent-replayed",
+        "link",
         "location",
         "retry-after",
     ];
@@ -155,6 +156,7 @@ fn the_headers_are_the_ones_that_the_layer_reads_and_writes() {
         "idempotency-key",
         "retry-after",
         "location",
+        "link",
     ];
     assert_eq!(names(&EXPOSE_HEADERS), read);
 }

@@ -116,3 +116,21 @@ fn headers_of_one_connection_and_the_layers_own_cannot_be_kept() {
         says(&message, &["keep_headers takes end-to-end headers", &not]);
     }
 }
+
+#[test]
+fn what_is_no_header_is_refused_with_its_value() {
+    let source = refused(|| drop(KeyFrom::header("webhook id")));
+    let fingerprint = refused(|| drop(FingerprintPolicy::default().header("if match")));
+
+    says(&source, &["\"webhook id\""]);
+    says(&fingerprint, &["\"if match\""]);
+}
+
+#[test]
+fn a_scope_by_extension_is_refused_by_the_name_that_it_was_made_by() {
+    let extension = Scope::extension(|user: &String| user.clone());
+
+    let message = refused(|| drop(extension.anonymous(Anonymous::Refuse)));
+
+    says(&message, &["not on Scope::extension(..)"]);
+}

@@ -152,7 +152,7 @@ async fn what_is_dropped_is_so_although_it_is_kept_as_well_whatever_the_order() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_list_counts_and_clones_are_apart() {
+async fn lists_add_up_and_clones_are_apart() {
     let first = IdempotencyLayer::default().keep_headers(names(["server"]));
     let second = first.clone().keep_headers(names(["date"]));
     let sent: &[(&str, &[u8])] = &[("server", b"origin"), ("date", b"today")];
@@ -163,5 +163,21 @@ async fn the_last_list_counts_and_clones_are_apart() {
     assert_eq!(lines(&of_the_first, "server"), [b"origin"]);
     assert_eq!(lines(&of_the_first, "date").len(), 0);
     assert_eq!(lines(&of_the_second, "date"), [b"today"]);
-    assert_eq!(lines(&of_the_second, "server").len(), 0);
+    assert_eq!(lines(&of_the_second, "server"), [b"origin"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_location_that_is_not_kept_is_not_told_without_its_response_either() {
+    let layer = IdempotencyLayer::default()
+        .drop_headers([http::header::LOCATION])
+        .max_kept_response(1);
+    let service = Handler::default().answering(&layer, |_| {
+        std::future::ready(response(201, &[("location", b"/made/7")], "large"))
+    });
+    send(&service, plain("k", "x")).await;
+
+    let second = send(&service, plain("k", "x")).await;
+
+    assert_eq!(second.code(), "idempotency_response_unavailable");
+    assert_eq!(second.header("location"), None);
 }

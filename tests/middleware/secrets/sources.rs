@@ -227,3 +227,21 @@ fn what_operators_are_refused_shows_nothing_secret() {
         is_clean(&format!("{named:?}"));
     }
 }
+
+/// On a replay it is replaced by the retry's own, whatever the name of its header.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_handler_echoes_by_a_configured_header_does_not_reach_the_store() {
+    let spy = Spy::new();
+    let layer = IdempotencyLayer::new(spy.clone()).key_from(KeyFrom::header("webhook-id"));
+    let service = layer.layer(service_fn(|request: Request<RequestBody<Body>>| {
+        let mut response = created("made");
+        let key = request.headers()["webhook-id"].clone();
+        response.headers_mut().insert("webhook-id", key);
+        std::future::ready(Ok::<_, std::convert::Infallible>(response))
+    }));
+    let request = post(PATH, &[("webhook-id", KEY)], "x");
+
+    read(service.clone().oneshot(request).await.unwrap()).await;
+
+    is_clean_bytes(spy.completed()[0].payload());
+}
