@@ -62,7 +62,7 @@ fn two_templates_that_cannot_be_told_apart_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn two_methods_of_one_template_have_their_own_settings() {
-    let put = Endpoint::new(Method::PUT, "/charges/{id}".into()).unwrap();
+    let put = Endpoint::new(Method::PUT, "/charges/{id}").unwrap();
     let layer = IdempotencyLayer::default()
         .endpoints([Endpoint::post("/charges/{id}"), put.require_key(true)]);
     let service = Handler::default().at_once(&layer);
