@@ -12,12 +12,13 @@ use crate::endpoint::{Endpoint, original_uri};
 use crate::event::{Event, Warning};
 use crate::form::{ErrorForm, Form};
 use crate::key::RecordKey;
+use crate::key_policy::KeyPolicy;
 use crate::parameters::FingerprintPolicy;
 use crate::policy::{InFlight, Keep, Mode, OnLost, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::scope::Scope;
 use crate::snapshot::HeaderRules;
-use crate::source::{KeyFrom, KeyPolicy};
+use crate::source::KeyFrom;
 use crate::store::claim::TakeOver;
 
 #[derive(Clone)]

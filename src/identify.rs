@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body;
 
+use crate::claiming::Core;
 use crate::context::Idempotency;
 use crate::event::{Event, Outcome};
 use crate::fingerprint::Fingerprint;
-use crate::guard::Core;
+use crate::framing::Fingerprinter;
 use crate::key::RecordKey;
-use crate::parameters::Fingerprinter;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::snapshot::Snapshot;
 use crate::upload::Upload;

@@ -9,12 +9,13 @@ use http::{HeaderName, Method};
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::form::Form;
+use crate::key_policy::KeyPolicy;
 use crate::layer::IdempotencyLayer;
 use crate::parameters::FingerprintPolicy;
 use crate::policy::{InFlight, Keep, Mode, OnLost, OnStoreError};
 use crate::scope::Scope;
 use crate::snapshot::is_never_kept;
-use crate::source::{KeyFrom, KeyPolicy};
+use crate::source::KeyFrom;
 use crate::store::traits::Store;
 
 impl<St: Store> IdempotencyLayer<St> {

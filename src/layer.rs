@@ -8,9 +8,9 @@ use http::Method;
 use http::request::Parts;
 use tower::Layer;
 
+use crate::claiming::Core;
 use crate::config::Config;
 use crate::drive::within;
-use crate::guard::Core;
 use crate::key::RecordKey;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::service::{Coverage, IdempotencyService};
@@ -216,8 +216,9 @@ mod tests {
     use crate::context::Idempotency;
     use crate::event::Outcome;
     use crate::fingerprint::Fingerprint;
+    use crate::framing::fingerprint_of_version;
     use crate::key::ClaimId;
-    use crate::parameters::{FingerprintPolicy, fingerprint_of_version};
+    use crate::parameters::FingerprintPolicy;
     use crate::snapshot::HeaderRules;
     use crate::store::claim::{Claim, ClaimRequest, Completed, Owner, Settled};
     use crate::store::wire;

@@ -281,6 +281,7 @@ mod bounds;
 #[cfg(feature = "canonical-json")]
 mod canonical;
 mod capture;
+mod claiming;
 mod clock;
 mod config;
 mod context;
@@ -292,10 +293,12 @@ mod event;
 mod exchange;
 mod fingerprint;
 mod form;
+mod framing;
 mod future;
 mod guard;
 mod identify;
 mod key;
+mod key_policy;
 mod knobs;
 mod layer;
 mod lease;
@@ -327,6 +330,7 @@ pub use form::problem::Problem;
 pub use form::{ErrorForm, Form};
 pub use future::ResponseFuture;
 pub use key::{ChildKey, ClaimId, Fence, IdempotencyKey, RecordKey};
+pub use key_policy::KeyPolicy;
 pub use layer::{Drained, IdempotencyLayer};
 pub use parameters::FingerprintPolicy;
 #[doc(hidden)]
@@ -335,7 +339,7 @@ pub use policy::{InFlight, Keep, Mode, OnLost, OnStoreError, Reply, Retention};
 pub use refusal::{Refusal, RefusalCode};
 pub use scope::{Anonymous, Scope};
 pub use service::IdempotencyService;
-pub use source::{KeyFrom, KeyPolicy};
+pub use source::KeyFrom;
 pub use store::boxed::BoxStore;
 pub use store::claim::{
     Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State, TakeOver,

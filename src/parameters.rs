@@ -1,20 +1,13 @@
 //! Which parameters of a request its fingerprint is made of.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::HeaderName;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
-use mediatype::{MediaType, ReadParams};
 
-use crate::endpoint::original_uri;
-use crate::fingerprint::Fingerprint;
-use crate::key::Framed;
 #[cfg(feature = "canonical-json")]
 use crate::pointer::{self, Pointer};
-use crate::refusal::RefusalCode;
 use crate::source::header_name;
 use crate::store::error::BoxError;
 
@@ -36,24 +29,24 @@ use crate::store::error::BoxError;
 /// ```
 #[derive(Clone)]
 pub struct FingerprintPolicy {
-    endpoint: bool,
-    query: Text,
-    content_type: Text,
-    content_encoding: bool,
-    headers: Vec<HeaderName>,
-    body: Body,
+    pub(crate) endpoint: bool,
+    pub(crate) query: Text,
+    pub(crate) content_type: Text,
+    pub(crate) content_encoding: bool,
+    pub(crate) headers: Vec<HeaderName>,
+    pub(crate) body: Body,
 }
 
 /// The numbers are part of the framing.
 #[derive(Clone, Copy, PartialEq)]
-enum Text {
+pub(crate) enum Text {
     Ignored = 0,
     AsSent = 1,
     Canonical = 2,
 }
 
 #[derive(Clone)]
-enum Body {
+pub(crate) enum Body {
     Ignored,
     AsSent,
     #[cfg(feature = "canonical-json")]
@@ -63,9 +56,9 @@ enum Body {
 
 #[cfg(feature = "canonical-json")]
 #[derive(Clone, Default)]
-struct Json {
-    include: Vec<Pointer>,
-    exclude: Vec<Pointer>,
+pub(crate) struct Json {
+    pub(crate) include: Vec<Pointer>,
+    pub(crate) exclude: Vec<Pointer>,
 }
 
 impl FingerprintPolicy {
@@ -147,7 +140,7 @@ impl FingerprintPolicy {
     /// than 127 levels; one with a member twice in an object; and one with a number that might be merged with another (an
     /// integer beyond 2^53, more than 15 digits).
     ///
-    /// Done on the request's path, at some 50 to 100 milliseconds and 30 times its memory for a body of 2 MiB: give
+    /// Done on the request's path, at up to 150 milliseconds and 30 times its memory for a body of 2 MiB: give
     /// [`max_request_bytes`](crate::IdempotencyLayer::max_request_bytes) a bound that fits.
     #[cfg(feature = "canonical-json")]
     ///
@@ -214,7 +207,7 @@ impl FingerprintPolicy {
         self
     }
 
-    fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         self.endpoint
             && self.query == Text::AsSent
             && self.content_type == Text::AsSent
@@ -246,220 +239,3 @@ impl fmt::Debug for FingerprintPolicy {
         })
     }
 }
-
-/// A fingerprint in the making: where the body counts byte by byte, its frames go in as they arrive.
-pub(crate) struct Fingerprinter<'a> {
-    policy: &'a FingerprintPolicy,
-    version: u8,
-    framed: Framed,
-}
-
-impl<'a> Fingerprinter<'a> {
-    /// The version of the framing that is written.
-    const VERSION: u8 = 1;
-
-    /// The oldest that is read: a record keeps the version that it was written with. The version before the first is
-    /// there for a test.
-    const OLDEST: u8 = if cfg!(test) { 0 } else { Self::VERSION };
-
-    pub(crate) fn new(policy: &'a FingerprintPolicy, parts: &Parts) -> Self {
-        Self::of_version(Self::VERSION, policy, parts)
-    }
-
-    fn of_version(version: u8, policy: &'a FingerprintPolicy, parts: &Parts) -> Self {
-        let framed = match policy {
-            _ if policy.is_default() => default_head(version, parts),
-            policy => head(version, policy, parts),
-        };
-        Self {
-            policy,
-            version,
-            framed,
-        }
-    }
-
-    /// A frame of the body.
-    pub(crate) fn frame(&mut self, frame: &[u8]) {
-        if let Body::AsSent = self.policy.body {
-            self.framed.raw(frame);
-        }
-    }
-
-    /// The fingerprint; `body` is what all frames add up to.
-    pub(crate) fn finish(mut self, parts: &Parts, body: &[u8]) -> Result<Fingerprint, RefusalCode> {
-        match &self.policy.body {
-            Body::Ignored | Body::AsSent => {}
-            #[cfg(feature = "canonical-json")]
-            Body::Json(Json { include, exclude }) => {
-                match crate::canonical::canonical(body, include, exclude) {
-                    Some(canonical) => {
-                        self.framed.raw(&[1]);
-                        self.framed.raw(&canonical);
-                    }
-                    None => {
-                        self.framed.raw(&[0]);
-                        self.framed.raw(body);
-                    }
-                }
-            }
-            Body::With(parameters) => {
-                let parameters = catch_unwind(AssertUnwindSafe(|| parameters(parts, body)));
-                let Ok(Ok(parameters)) = parameters else {
-                    return Err(RefusalCode::Internal);
-                };
-                self.framed.raw(&parameters);
-            }
-        }
-        Ok(Fingerprint::from_parts(self.version, self.framed.finish()))
-    }
-}
-
-/// The fingerprint of a whole request in the version that a record was written with; `None` where that version is not
-/// known, any more or yet.
-pub(crate) fn fingerprint_of_version(
-    version: u8,
-    policy: &FingerprintPolicy,
-    parts: &Parts,
-    body: &[u8],
-) -> Option<Fingerprint> {
-    if !(Fingerprinter::OLDEST..=Fingerprinter::VERSION).contains(&version) {
-        return None;
-    }
-    let mut fingerprinter = Fingerprinter::of_version(version, policy, parts);
-    fingerprinter.frame(body);
-    fingerprinter.finish(parts, body).ok()
-}
-
-/// The framing of the default policy, pinned by `tests/vectors.json`.
-fn default_head(version: u8, parts: &Parts) -> Framed {
-    let uri = original_uri(&parts.uri, &parts.extensions);
-    let mut framed = Framed::new(&[b'f', b'0' + version]);
-    framed.field(parts.method.as_str().as_bytes());
-    framed.field(uri.path().as_bytes());
-    query(&mut framed, uri.query());
-    lines(&mut framed, &parts.headers, &CONTENT_TYPE);
-    lines(&mut framed, &parts.headers, &CONTENT_ENCODING);
-    framed
-}
-
-/// The framing of any other policy: it tells what counts before it tells the value, so that two policies never agree.
-fn head(version: u8, policy: &FingerprintPolicy, parts: &Parts) -> Framed {
-    let uri = original_uri(&parts.uri, &parts.extensions);
-    let mut framed = Framed::new(&[b'p', b'0' + version]);
-    framed.raw(&[
-        u8::from(policy.endpoint),
-        policy.query as u8,
-        policy.content_type as u8,
-        u8::from(policy.content_encoding),
-    ]);
-    if policy.endpoint {
-        framed.field(parts.method.as_str().as_bytes());
-        framed.field(uri.path().as_bytes());
-    }
-    match policy.query {
-        Text::Ignored => {}
-        Text::AsSent => query(&mut framed, uri.query()),
-        Text::Canonical => canonical_query(&mut framed, uri.query()),
-    }
-    match policy.content_type {
-        Text::Ignored => {}
-        Text::AsSent => lines(&mut framed, &parts.headers, &CONTENT_TYPE),
-        Text::Canonical => canonical_content_type(&mut framed, &parts.headers),
-    }
-    if policy.content_encoding {
-        lines(&mut framed, &parts.headers, &CONTENT_ENCODING);
-    }
-    framed.count(policy.headers.len());
-    for name in &policy.headers {
-        framed.field(name.as_str().as_bytes());
-        lines(&mut framed, &parts.headers, name);
-    }
-    match &policy.body {
-        Body::Ignored => framed.raw(b"i"),
-        Body::AsSent => framed.raw(b"b"),
-        #[cfg(feature = "canonical-json")]
-        Body::Json(Json { include, exclude }) => {
-            framed.raw(b"j");
-            for pointers in [include, exclude] {
-                framed.count(pointers.len());
-                for pointer in pointers {
-                    framed.field(pointer.as_str().as_bytes());
-                }
-            }
-        }
-        Body::With(_) => framed.raw(b"w"),
-    }
-    framed
-}
-
-fn query(framed: &mut Framed, query: Option<&str>) {
-    match query {
-        Some(query) => {
-            framed.raw(&[1]);
-            framed.field(query.as_bytes());
-        }
-        None => framed.raw(&[0]),
-    }
-}
-
-fn canonical_query(framed: &mut Framed, query: Option<&str>) {
-    let mut parameters: Vec<_> = query.unwrap_or_default().split('&').collect();
-    // Stable: those of one name keep their order.
-    parameters.sort_by(|a, b| a.split('=').next().cmp(&b.split('=').next()));
-    framed.count(parameters.len());
-    for parameter in parameters {
-        framed.field(parameter.as_bytes());
-    }
-}
-
-fn lines(framed: &mut Framed, headers: &HeaderMap, name: &HeaderName) {
-    let values = headers.get_all(name);
-    framed.count(values.iter().count());
-    for value in values {
-        framed.field(value.as_bytes());
-    }
-}
-
-fn canonical_content_type(framed: &mut Framed, headers: &HeaderMap) {
-    let values = headers.get_all(CONTENT_TYPE);
-    framed.count(values.iter().count());
-    for value in values {
-        let media_type = value
-            .to_str()
-            .ok()
-            .and_then(|text| MediaType::parse(text).ok());
-        let Some(media_type) = media_type else {
-            framed.raw(&[0]);
-            framed.field(value.as_bytes());
-            continue;
-        };
-        let mut parameters: Vec<_> = media_type
-            .params()
-            .map(|(name, value)| {
-                let (name, value) = (name.as_str().to_ascii_lowercase(), value.unquoted_str());
-                match &*name {
-                    "charset" => (name, value.to_ascii_lowercase()),
-                    _ => (name, value.into_owned()),
-                }
-            })
-            .collect();
-        // Stable: those of one name keep their order.
-        parameters.sort_by(|(a, _), (b, _)| a.cmp(b));
-        framed.raw(&[1]);
-        framed.field(
-            media_type
-                .essence()
-                .to_string()
-                .to_ascii_lowercase()
-                .as_bytes(),
-        );
-        framed.count(parameters.len());
-        for (name, value) in parameters {
-            framed.field(name.as_bytes());
-            framed.field(value.as_bytes());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

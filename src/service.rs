@@ -11,13 +11,13 @@ use http_body::Body;
 use tower::Service;
 
 use crate::body::{RequestBody, ResponseBody};
+use crate::claiming::Core;
 use crate::context::Idempotency;
 use crate::endpoint::{Endpoints, original_uri};
 use crate::error::InvalidEndpoint;
 use crate::event::{Event, Outcome, Warning};
 use crate::exchange::exchange;
 use crate::future::{Progress, ResponseFuture};
-use crate::guard::Core;
 use crate::store::traits::Store;
 
 /// What a layer covers, each endpoint with its own configuration.

@@ -13,7 +13,7 @@ use crate::body::{Buffered, RequestBody};
 use crate::bounds::{Bounds, Share};
 use crate::capture::content_length;
 use crate::config::Config;
-use crate::parameters::Fingerprinter;
+use crate::framing::Fingerprinter;
 use crate::policy::Mode;
 use crate::refusal::RefusalCode;
 

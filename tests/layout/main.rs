@@ -13,9 +13,9 @@ mod tokens;
 /// everything in the folder of its name.
 const LEVELS: &[&str] = &[
     "body bounds canonical clock cors drive fingerprint key pointer quoted snapshot store/error",
-    "endpoint error event future lease policy refusal store/claim",
-    "config form parameters scope source store/traits store/wire",
-    "answer capture context guard identify run store/boxed store/memory unowned upload waiting",
+    "endpoint error event future key_policy lease policy refusal store/claim",
+    "config form framing parameters scope source store/traits store/wire",
+    "answer capture claiming context guard identify run store/boxed store/memory unowned upload waiting",
     "exchange",
     "service",
     "knobs layer limits",

@@ -2,6 +2,7 @@ use http::Request;
 use proptest::prelude::*;
 
 use super::*;
+use crate::parameters::FingerprintPolicy;
 
 fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
     let mut request = Request::post(uri);
