@@ -1,5 +1,6 @@
 //! Clients that hang up, handlers that panic, runtimes that end.
 
+mod modes;
 mod sweep;
 
 use std::panic::AssertUnwindSafe;

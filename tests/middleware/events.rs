@@ -1,5 +1,6 @@
 //! What an observer hears of requests.
 
+mod executions;
 mod shown;
 mod warnings;
 

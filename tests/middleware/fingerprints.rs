@@ -62,6 +62,7 @@ async fn the_order_of_the_query_counts_unless_it_is_canonical() {
         ("/a?to=alice", "/a?to=alice&to=alice", false),
         ("/a?to=alice", "/a?to=%61lice", false),
         ("/a?to=alice", "/a", false),
+        ("/a?", "/a", true),
     ] {
         let by_default = same(&IdempotencyLayer::default(), to(one), to(other)).await;
         assert!(!by_default, "{one} {other}");
@@ -89,6 +90,25 @@ async fn how_a_content_type_is_written_counts_unless_it_is_canonical() {
         assert!(!same(&IdempotencyLayer::default(), typed(json), typed(other)).await);
         assert_eq!(
             same(&by(canonical()), typed(json), typed(other)).await,
+            is_one,
+            "{other}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_of_one_name_keep_their_order_in_a_canonical_content_type() {
+    let canonical = || by(FingerprintPolicy::default().canonical_content_type());
+    let typed = |value| keyed("/a", &[("content-type", value)], "--a--");
+    let form = "multipart/form-data; boundary=a; x=1; boundary=b";
+
+    for (other, is_one) in [
+        ("multipart/form-data; x=1; BOUNDARY=a; boundary=\"b\"", true),
+        ("multipart/form-data; boundary=b; x=1; boundary=a", false),
+        ("multipart/form-data; boundary=a; x=1", false),
+    ] {
+        assert_eq!(
+            same(&canonical(), typed(form), typed(other)).await,
             is_one,
             "{other}"
         );

@@ -1,5 +1,6 @@
 //! A layer that only looks, and one that is switched off.
 
+mod layers;
 mod refusals;
 mod shadow;
 mod switch;
@@ -16,8 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_idempotency::{
-    BoxStore, FingerprintPolicy, Idempotency, IdempotencyLayer, Keep, KeyFrom, MemoryStore, Mode,
-    OnLost, OnStoreError, Outcome, RefusalCode, RequestBody, Scope, Store, StoreErrorKind,
+    BoxStore, FingerprintPolicy, Idempotency, IdempotencyLayer, InFlight, Keep, KeyFrom,
+    MemoryStore, Mode, OnLost, OnStoreError, Outcome, RefusalCode, RequestBody, Scope, Store,
+    StoreErrorKind,
 };
 
 use crate::frames::{Frames, Step, responding, streaming, upload};

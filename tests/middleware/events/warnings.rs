@@ -272,6 +272,19 @@ async fn a_lease_that_is_clamped_is_warned_of_once_per_layer_and_endpoint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_no_endpoint_has_is_not_warned_of() {
+    let (layer, handler, heard) = overheard();
+    let layer = layer
+        .lease(30 * SECOND)
+        .retention(10 * SECOND)
+        .endpoints([Endpoint::post(PATH).retention(HOUR)]);
+
+    handler.at_once(&layer);
+
+    assert_eq!(heard.told(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retention_that_is_clamped_is_warned_of_with_its_endpoint() {
     let (layer, _, heard) = overheard();
     let layer = layer.retention(HOUR).endpoints([

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tower_idempotency::OnLost;
+use tower_idempotency::{Mode, OnLost};
 
 use super::*;
 
@@ -251,5 +251,27 @@ async fn a_hanging_store_does_not_close_the_door_that_was_left_open() {
         assert_eq!(answer.outcome, Outcome::Unprotected, "{number}");
     }
 
+    assert_eq!(layer.drain(LONG).await.left, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_that_only_looks_has_to_give_back_does_not_close_the_door_of_one_that_acts() {
+    let (store, layer, handler) = world();
+    let layer = layer.max_detached(4);
+    let looking = handler.at_once(&layer.clone().mode(Mode::Shadow));
+    let acting = handler.at_once(&layer);
+    store.always(Verb::Claim, Fault::SlowBefore(LONG));
+    for number in 0..20 {
+        let answer = send(&looking, keyed(&format!("k{number}"), "a")).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.outcome),
+            (201, Outcome::Bypassed)
+        );
+    }
+    store.heal();
+
+    let answer = send(&acting, keyed("fresh", "a")).await;
+
+    assert_eq!(answer.outcome, Outcome::Executed { recorded: true });
     assert_eq!(layer.drain(LONG).await.left, 0);
 }

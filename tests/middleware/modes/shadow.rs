@@ -47,6 +47,65 @@ async fn what_would_be_replayed_runs_again_and_what_would_be_acted_upon_is_said(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_would_wait_runs_at_once_and_takes_no_place_among_those_who_do() {
+    let (handler, heard) = (Handler::default(), Heard::default());
+    let layer = heard.of(IdempotencyLayer::default());
+    let layer = layer.in_flight(InFlight::wait(HOUR)).max_waiters(1);
+    let counted = handler.clone();
+    let service = handler.answering(&shadow(layer.clone()), move |_| {
+        let (handler, number) = (counted.clone(), counted.executions());
+        async move {
+            if number == 1 {
+                handler.opened().await;
+            }
+            created(&format!("execution {number}"))
+        }
+    });
+    let first = tokio::spawn(service.clone().oneshot(plain("k", "x")));
+    settle().await;
+    let begin = Instant::now();
+
+    let second = send(&service, plain("k", "x")).await;
+    assert_eq!((second.text(), Instant::now()), ("execution 2", begin));
+    assert_eq!(heard.told(), ["in_progress idempotency_in_progress"]);
+
+    let waiting = tokio::spawn(handler.at_once(&layer).oneshot(plain("k", "x")));
+    settle().await;
+    let third = send(&service, plain("k", "x")).await;
+    assert_eq!((third.text(), Instant::now()), ("execution 3", begin));
+    handler.open();
+    first.await.unwrap().unwrap();
+    assert!(read(waiting.await.unwrap().unwrap()).await.is_replay());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_response_is_left_as_it_is_and_its_replay_is_one() {
+    let handler = Handler::default();
+    let layer = shadow(IdempotencyLayer::default());
+    let service = handler.answering(&layer, |request| {
+        let mut response = created(context(&request));
+        let spoofed = HeaderValue::from_static("upstream");
+        response
+            .headers_mut()
+            .insert("idempotent-replayed", spoofed);
+        std::future::ready(response)
+    });
+
+    let first = send(&service, plain("k", "x")).await;
+    let enforced = handler.at_once(&layer.mode(Mode::Enforce));
+    let replay = send(&enforced, plain("k", "x")).await;
+
+    assert_eq!(
+        (first.text(), first.outcome),
+        ("protected", Outcome::Bypassed)
+    );
+    assert_eq!(first.header("idempotent-replayed"), Some("upstream"));
+    assert_eq!(replay.text(), "protected");
+    let marks = replay.headers.get_all("idempotent-replayed").iter();
+    assert_eq!(marks.collect::<Vec<_>>(), ["true"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_not_protected_is_not_held_and_keeps_its_size_and_trailers() {
     let layer = shadow(IdempotencyLayer::default());
     let gate = Arc::new(tokio::sync::Notify::new());

@@ -134,3 +134,32 @@ fn a_scope_by_extension_is_refused_by_the_name_that_it_was_made_by() {
 
     says(&message, &["not on Scope::extension(..)"]);
 }
+
+#[test]
+fn a_header_that_carries_credentials_is_no_key_because_replays_would_echo_it() {
+    for name in [
+        "authorization",
+        "Cookie",
+        "proxy-authorization",
+        "X-API-Key",
+    ] {
+        let message = refused(|| drop(KeyFrom::header(name)));
+
+        let not = format!("not the credential {}", name.to_ascii_lowercase());
+        says(&message, &["KeyFrom::header", "replays may echo", &not]);
+    }
+}
+
+#[test]
+fn a_closure_that_decides_on_the_body_alone_takes_no_setter_for_json() {
+    let closure = || FingerprintPolicy::with(|_, body| Ok(body.to_vec()));
+    let alone = "FingerprintPolicy::with decides alone on the body";
+
+    for message in [
+        refused(|| drop(closure().canonical_json())),
+        refused(|| drop(closure().include(["/id"]))),
+        refused(|| drop(closure().header("if-match").exclude(["/id"]))),
+    ] {
+        assert_eq!(message, alone);
+    }
+}

@@ -361,3 +361,29 @@ async fn the_last_setting_of_a_knob_counts_and_clones_are_apart() {
     );
     assert!(send(&frees, keyed("k", "x")).await.is_replay());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_never_marked_as_a_replay_whatever_its_form_says() {
+    let form = |refusal: &Refusal| {
+        let mut response = ErrorForm::flat().render(refusal);
+        for mark in ["true", "yes"] {
+            let mark = HeaderValue::from_static(mark);
+            response.headers_mut().append("idempotent-replayed", mark);
+        }
+        response
+    };
+
+    let answers = refusals(form).await;
+
+    assert_eq!(answers, refusals(ErrorForm::flat()).await);
+    let (layer, handler) = (IdempotencyLayer::default().errors(form), Handler::default());
+    let streaming = handler.answering(&layer, |_| {
+        let mut response = created("flows");
+        response.extensions_mut().insert(Keep::Stream);
+        std::future::ready(response)
+    });
+    send(&streaming, keyed("k", "x")).await;
+    let unavailable = send(&streaming, keyed("k", "x")).await;
+    assert_eq!(unavailable.code(), "idempotency_response_unavailable");
+    assert_eq!(unavailable.header("idempotent-replayed"), None);
+}
