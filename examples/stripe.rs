@@ -3,7 +3,8 @@
 //! ```text
 //! cargo run --example stripe
 //!
-//! curl -i http://127.0.0.1:3000/v1/charges -u sk_test_your_key_here: \
+//! curl -i http://127.0.0.1:3000/v1/charges \
+//!   -H "Authorization: Bearer sk_test_your_key_here" \
 //!   -H "Idempotency-Key: order_456_payment" \
 //!   -d amount=2000 -d currency=usd -d source=tok_visa
 //! ```
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -157,23 +158,11 @@ async fn ledger(State(api): State<Api>) -> Response {
 
 /// A middleware outside the idempotency layer: an extractor of the handler is skipped by replays.
 async fn authenticate(mut request: Request, next: Next) -> Result<Response, Failure> {
-    let account = secret_key(request.headers())
-        .ok_or_else(|| Failure::unauthorized("A secret key is wanted, as Bearer or Basic."))?;
+    let account = Account::from_header(request.headers(), "authorization", "Bearer")
+        .filter(|account| account.as_ref().starts_with(b"sk_"))
+        .ok_or_else(|| Failure::unauthorized("A secret key is wanted, as a Bearer token."))?;
     request.extensions_mut().insert(account);
     Ok(next.run(request).await)
-}
-
-/// In Base64, what begins with `sk_` begins with `c2tf`.
-fn secret_key(headers: &HeaderMap) -> Option<Account> {
-    [("Bearer", "sk_"), ("Basic", "c2tf")]
-        .iter()
-        .find_map(|(scheme, begin)| {
-            let account = Account::from_header(headers, "authorization", scheme)?;
-            account
-                .as_ref()
-                .starts_with(begin.as_bytes())
-                .then_some(account)
-        })
 }
 
 impl From<FormRejection> for Failure {

@@ -56,12 +56,12 @@ const RECEIVE_EVENT: &str = "POST /webhooks/verifa";
 async fn main() -> ExitCode {
     let settings = Settings::from_environment();
 
-    // Keys are kept apart by endpoint and by `X-API-Key`: that is the default scope.
-    let idempotency = settings.idempotency.namespace("verifa").endpoints([
-        CREATE_SESSION,
-        BULK_REDACT,
-        TEST_ENDPOINT,
-    ]);
+    let idempotency = settings
+        .idempotency
+        .namespace("verifa")
+        .endpoints([CREATE_SESSION, BULK_REDACT, TEST_ENDPOINT])
+        // The account, not whatever credentials a gateway may add.
+        .scope(Scope::extension(Account::clone));
     // An event is known by its type and session, whoever delivers it and whatever else it says; a
     // namespace of their own keeps events from meeting keys.
     let events = idempotency

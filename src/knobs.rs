@@ -15,7 +15,7 @@ use crate::parameters::FingerprintPolicy;
 use crate::policy::{InFlight, Keep, Mode, OnLost, OnStoreError};
 use crate::scope::Scope;
 use crate::snapshot::is_never_kept;
-use crate::source::KeyFrom;
+use crate::source::{KeyFrom, header_name};
 use crate::store::traits::Store;
 
 impl<St: Store> IdempotencyLayer<St> {
@@ -222,16 +222,21 @@ impl<St: Store> IdempotencyLayer<St> {
     ///
     /// ```
     /// # use tower_idempotency::IdempotencyLayer;
-    /// let layer = IdempotencyLayer::default().keep_headers([http::header::SET_COOKIE]);
+    /// let layer = IdempotencyLayer::default().keep_headers(["set-cookie"]);
     /// # let _ = layer;
     /// ```
     ///
     /// # Panics
     ///
-    /// For a hop-by-hop header, and for the layer's own two.
+    /// For what is no name of a header, for a hop-by-hop header, and for the layer's own two.
     #[track_caller]
-    pub fn keep_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let names: Vec<_> = names.into_iter().collect();
+    pub fn keep_headers<I>(self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: TryInto<HeaderName> + fmt::Debug,
+        <I::Item as TryInto<HeaderName>>::Error: fmt::Display,
+    {
+        let names = header_names("keep_headers", names);
         if let Some(name) = names.iter().find(|name| is_never_kept(name)) {
             panic!("keep_headers takes end-to-end headers of the service's own, not {name}");
         }
@@ -243,12 +248,21 @@ impl<St: Store> IdempotencyLayer<St> {
     ///
     /// ```
     /// # use tower_idempotency::IdempotencyLayer;
-    /// use http::HeaderName;
-    ///
-    /// let layer = IdempotencyLayer::default().drop_headers([HeaderName::from_static("x-request-id")]);
+    /// let layer = IdempotencyLayer::default().drop_headers(["x-request-id"]);
     /// # let _ = layer;
     /// ```
-    pub fn drop_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// For what is no name of a header.
+    #[track_caller]
+    pub fn drop_headers<I>(self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: TryInto<HeaderName> + fmt::Debug,
+        <I::Item as TryInto<HeaderName>>::Error: fmt::Display,
+    {
+        let names = header_names("drop_headers", names);
         self.with(|config| config.headers.drop.extend(names))
     }
 
@@ -294,4 +308,18 @@ impl<St: Store> IdempotencyLayer<St> {
         let observer = Arc::new(observer);
         self.with(|config| config.observer = Some(observer))
     }
+}
+
+#[track_caller]
+fn header_names<I>(knob: &str, names: I) -> Vec<HeaderName>
+where
+    I: IntoIterator,
+    I::Item: TryInto<HeaderName> + fmt::Debug,
+    <I::Item as TryInto<HeaderName>>::Error: fmt::Display,
+{
+    let mut parsed = Vec::new();
+    for name in names {
+        parsed.push(header_name(knob, name));
+    }
+    parsed
 }

@@ -122,6 +122,14 @@
 //! is read and claimed; one that waits for another gives it back. Where uploads are slow and untrusted, put the limit
 //! outside. `LoadShed` inside fails in the call, which abandons the key: it belongs outside too.
 //!
+//! ## A layer inside another one
+//!
+//! What an outer layer has claimed passes through the inner ones, with all that they are told: their scope, their key
+//! policy, their source of the key do not count for it. Where a route has a layer of its own, the outer one must leave it
+//! out by a list of [`endpoints`](IdempotencyLayer::endpoints) without it. What the outer one does not claim (no key where it
+//! looks for one, another endpoint) the inner one guards, and so it does where the outer one only looks
+//! ([`Mode::Shadow`]).
+//!
 //! ## Around a whole Router
 //!
 //! Outside of the router a replay is cheapest. `axum::serve` wants axum's own body type there:
@@ -207,7 +215,8 @@
 //!    ([`FingerprintPolicy`]), `idempotency_scope_unresolved` where the default scope does not fit ([`Scope`]), how often
 //!    `replayed` would have spared an execution.
 //! 3. Switch to [`Mode::Enforce`] on the endpoints that are ready, with [`enabled`](IdempotencyLayer::enabled) at hand to
-//!    turn the layer off at run time. Records that shadow mode has made are replayed from then on.
+//!    turn the layer off at run time. Records that shadow mode has made are replayed from then on, where their store
+//!    outlives the change.
 //!
 //! # Handlers
 //!

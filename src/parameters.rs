@@ -174,8 +174,8 @@ impl FingerprintPolicy {
         self.json(|json| json.include.extend(pointers))
     }
 
-    /// Of a JSON body these members do not count (JSON pointers, RFC 6901); the rest does, in canonical form. A member
-    /// that is not there is no error. Of a body that is compared byte by byte (see
+    /// Of a JSON body these members do not count (JSON pointers, RFC 6901); the rest does, in canonical form, the object
+    /// that they stood in too, and be it empty. A member that is not there is no error. Of a body that is compared byte by byte (see
     /// [`canonical_json`](Self::canonical_json)) all counts.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ mod failure;
 mod sandbox;
 mod serve;
 mod settings;
+mod watched;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;

@@ -22,11 +22,14 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
+
 use tower_idempotency::{IdempotencyLayer, Store};
 
-/// How long an idle connection may take to read the last answer and to hear that it is to go.
-const GRACE: Duration = Duration::from_millis(250);
+use super::watched::Watched;
+
+/// How long a connection may take none of the last answers, nor hear that it is to go.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or Ctrl-C, and then for at most `drain` what is still running.
 ///
@@ -57,12 +60,13 @@ pub(crate) async fn serve<St: Store>(
 
     loop {
         let stream = tokio::select! {
-            (stream, _) = Listener::accept(&mut listener) => TokioIo::new(stream),
+            (stream, _) = Listener::accept(&mut listener) => stream,
             () = &mut stop => break,
         };
         // A request's future lives in its connection and is dropped with it when the client hangs
         // up: the idempotency layer sees to it that the execution goes on.
         let service = TowerToHyperService::new(app.clone());
+        let stream = TokioIo::new(Watched::new(stream, requests.written.clone()));
         let connection = server.serve_connection(stream, service).into_owned();
         tasks.execute(graceful.watch(connection));
     }
@@ -89,11 +93,15 @@ pub(crate) async fn serve<St: Store>(
 
 /// How many requests are running, from their head to the end of their answer.
 #[derive(Clone, Default)]
-struct Requests(watch::Sender<usize>);
+struct Requests {
+    running: watch::Sender<usize>,
+    /// The end of an answer is on its way even after it was handed to its connection.
+    written: watch::Sender<()>,
+}
 
 impl Requests {
     async fn count(State(requests): State<Self>, request: Request, next: Next) -> Response {
-        requests.0.send_modify(|running| *running += 1);
+        requests.running.send_modify(|running| *running += 1);
         let running = Running(requests);
         next.run(request)
             .await
@@ -101,19 +109,18 @@ impl Requests {
     }
 
     fn running(&self) -> usize {
-        *self.0.borrow()
+        *self.running.borrow()
     }
 
-    /// Returns when none has been running for a while.
+    /// Returns when none has been running, and nothing been written, for a while.
     async fn none(&self) {
-        let mut running = self.0.subscribe();
+        let (mut running, mut written) = (self.running.subscribe(), self.written.subscribe());
         loop {
             let _ = running.wait_for(|running| *running == 0).await;
-            if timeout(GRACE, running.wait_for(|running| *running > 0))
-                .await
-                .is_err()
-            {
-                return;
+            tokio::select! {
+                _ = running.wait_for(|running| *running > 0) => {}
+                _ = written.changed() => {}
+                () = sleep(GRACE) => return,
             }
         }
     }
@@ -150,7 +157,7 @@ struct Running(Requests);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.0.send_modify(|running| *running -= 1);
+        self.0.running.send_modify(|running| *running -= 1);
     }
 }
 

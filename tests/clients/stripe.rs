@@ -216,9 +216,8 @@ async fn a_key_is_of_one_endpoint_and_of_one_account() {
     ];
 
     let made = sdk(&wire, 2, &calls).await;
-    // As `curl -u sk_test_other:` sends it.
     let other = server.post("/v1/charges").key("order_456");
-    let other = other.header("authorization", "Basic c2tfdGVzdF9vdGhlcjo=");
+    let other = other.header("authorization", "Bearer sk_test_other");
     let other = other.header("content-type", "application/x-www-form-urlencoded");
     let other = other
         .body("amount=2000&currency=usd&source=tok_visa")
@@ -248,7 +247,7 @@ async fn who_has_no_secret_key_is_nobody() {
 
     for authorization in [
         "Bearer pk_test",
-        "Basic cGtfdGVzdDo=",
+        "Basic c2tfdGVzdDo=",
         "Digest sk_test",
         "sk_test",
     ] {
