@@ -179,7 +179,8 @@ where
                     Ok(_) if !ownership.is_short() => return Ok((identity, ownership)),
                     Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
                 };
-                ownership.give_up().await;
+                // Boxed: it would be the largest part of every exchange, and happens to few.
+                Box::pin(ownership.give_up()).await;
                 return Err(refused(code));
             }
             Ok(Claim::Existing(record)) => record,

@@ -76,7 +76,8 @@ impl<St: Store> Core<St> {
             match until(over, self.ask(&request)).await {
                 Some(Ok(Claim::Owned(owned))) => {
                     let claim = Ownership::new(self, progress, &request, owned, sent_at, running);
-                    return claim.give_up().await;
+                    claim.give_up().await;
+                    return;
                 }
                 // Somebody else's, or no room: nothing of ours is there.
                 Some(Ok(_)) => return,
@@ -259,9 +260,9 @@ impl<St: Store> Ownership<St> {
     }
 
     /// Gives up without an outcome.
-    pub(crate) async fn give_up(self) {
+    pub(crate) fn give_up(self) -> impl Future<Output = Option<Settled>> {
         let settlement = self.without_outcome();
-        self.settle(settlement).await;
+        self.settle(settlement)
     }
 
     /// Past the lease too: the fence makes that safe.
