@@ -1,6 +1,5 @@
 //! What the clones of a layer have in common, and how they claim.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +11,7 @@ use crate::config::Config;
 use crate::drive::{caught, until};
 use crate::endpoint::Endpoint;
 use crate::event::Warning;
+use crate::shield::shielded;
 use crate::store::claim::{Claim, ClaimRequest};
 use crate::store::error::{StoreError, StoreErrorKind};
 use crate::store::traits::Store;
@@ -114,8 +114,7 @@ impl<St: Store> Core<St> {
         if self.config.observer.is_none() {
             return;
         }
-        let fullness = catch_unwind(AssertUnwindSafe(|| self.store.fullness()));
-        let Ok(Some(percent)) = fullness else {
+        let Some(percent) = shielded(|| self.store.fullness()).flatten() else {
             return;
         };
         let nearly_full = &self.bounds.nearly_full;

@@ -1,6 +1,5 @@
 //! All knobs of a layer, with their defaults.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use crate::parameters::FingerprintPolicy;
 use crate::policy::{InFlight, Keep, Mode, OnLost, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::scope::Scope;
+use crate::shield::shielded;
 use crate::snapshot::HeaderRules;
 use crate::source::KeyFrom;
 use crate::store::claim::TakeOver;
@@ -86,7 +86,7 @@ impl Config {
     pub(crate) fn report(&self, event: impl FnOnce() -> Event) {
         if let Some(observer) = &self.observer {
             let event = event().at(self.mode, self.endpoint.clone());
-            let _ = catch_unwind(AssertUnwindSafe(|| observer(&event)));
+            shielded(|| observer(&event));
         }
     }
 

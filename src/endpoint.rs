@@ -1,6 +1,5 @@
 //! The endpoints a layer covers, and the path they are matched on.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -207,9 +206,15 @@ impl<T> Endpoints<T> {
         of: impl Fn(&Endpoint) -> T,
     ) -> Result<Self, InvalidEndpoint> {
         let invalid = |endpoint: String, problem: String| InvalidEndpoint { endpoint, problem };
-        let mut templates = HashMap::<&str, Vec<(Method, T)>>::new();
+        let mut templates = Vec::<(&str, Vec<(Method, T)>)>::new();
         for endpoint in endpoints {
-            let methods = templates.entry(&endpoint.template).or_default();
+            let template = &*endpoint.template;
+            let at = templates.iter().position(|(listed, _)| *listed == template);
+            let at = at.unwrap_or_else(|| {
+                templates.push((template, Vec::new()));
+                templates.len() - 1
+            });
+            let methods = &mut templates[at].1;
             if methods.iter().any(|(method, _)| *method == endpoint.method) {
                 return Err(invalid(endpoint.to_string(), "it is listed twice".into()));
             }

@@ -11,8 +11,8 @@ use crate::key::RecordKey;
 use crate::policy::Mode;
 use crate::refusal::RefusalCode;
 
-/// What the layer did with one request; an extension of every response that it had a part in, but none of a layer that
-/// only looks ([`Mode::Shadow`]).
+/// What the layer did with one request; an extension of every response that it had a part in, but not of those that it
+/// only looks at ([`Mode::Shadow`]).
 ///
 /// A request that the layer does not apply to (no key, another method or endpoint) is passed through without
 /// an allocation, hence without this extension: [`Outcome::of`] reads its absence as `Bypassed`.

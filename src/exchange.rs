@@ -133,6 +133,9 @@ where
     ))
 }
 
+/// So often a request meets records of other releases than the last: two releases may be at one key in turn.
+const MOST_OTHER_TERMS: u32 = 8;
+
 /// Claims the record of a request, or says what happens instead.
 async fn claim<S, St>(
     core: &Arc<Core<St>>,
@@ -154,6 +157,7 @@ where
     };
     let refused = |code| unowned(Instead::Refuse(config.refusal(code)));
     let mut fingerprint = identity.fingerprint;
+    let mut other_terms = 0;
     let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
     loop {
         if !core.has_room() {
@@ -201,11 +205,13 @@ where
         // A record that another release of this crate wrote is claimed again in its own terms.
         let version = record.fingerprint().version();
         if version != fingerprint.version() {
-            let in_its_terms = fingerprint_of_version(version, &config.fingerprint, parts, body);
-            match in_its_terms.filter(|_| fingerprint.version() == identity.fingerprint.version()) {
-                Some(in_its_terms) => fingerprint = in_its_terms,
-                None => return Err(refused(RefusalCode::RecordUnreadable)),
+            let policy = &config.fingerprint;
+            match fingerprint_of_version(version, policy, parts, body) {
+                Ok(in_its_terms) if other_terms < MOST_OTHER_TERMS => fingerprint = in_its_terms,
+                Ok(_) => return Err(refused(RefusalCode::RecordUnreadable)),
+                Err(code) => return Err(refused(code)),
             }
+            other_terms += 1;
             continue;
         }
         let (fence, refusal) = match judge(config, &record, &fingerprint) {

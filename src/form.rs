@@ -1,7 +1,5 @@
 //! The forms of the layer's own answers.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -9,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::form::problem::Problem;
 use crate::form::wording::{Wording, Words};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::shield::shielded;
 
 pub(crate) mod problem;
 mod stripe;
@@ -265,9 +264,7 @@ pub(crate) struct Rendered {
 
 /// The answer in this form, or in the flat one where the form panics or sets another status than 4xx and 5xx.
 pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
-    let response = catch_unwind(AssertUnwindSafe(|| form.render(refusal)))
-        .ok()
-        .filter(|response| is_error(response.status()));
+    let response = shielded(|| form.render(refusal)).filter(|response| is_error(response.status()));
     let is_form_refused = response.is_none();
     let mut response = response.unwrap_or_else(|| ErrorForm::flat().render(refusal));
     if let Some(after) = refusal.retry_after() {

@@ -1,7 +1,5 @@
 //! How the parameters of a request become its fingerprint.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
@@ -14,6 +12,7 @@ use crate::key::Framed;
 use crate::parameters::Json;
 use crate::parameters::{Body, FingerprintPolicy, Text};
 use crate::refusal::RefusalCode;
+use crate::shield::shielded;
 
 /// A fingerprint in the making: where the body counts byte by byte, its frames go in as they arrive.
 pub(crate) struct Fingerprinter<'a> {
@@ -71,31 +70,28 @@ impl<'a> Fingerprinter<'a> {
                 }
             }
             Body::With(parameters) => {
-                let parameters = catch_unwind(AssertUnwindSafe(|| parameters(parts, body)));
-                let Ok(Ok(parameters)) = parameters else {
-                    return Err(RefusalCode::Internal);
-                };
-                self.framed.raw(&parameters);
+                let parameters = shielded(|| parameters(parts, body).ok()).flatten();
+                self.framed.raw(&parameters.ok_or(RefusalCode::Internal)?);
             }
         }
         Ok(Fingerprint::from_parts(self.version, self.framed.finish()))
     }
 }
 
-/// The fingerprint of a whole request in the version that a record was written with; `None` where that version is not
-/// known, any more or yet.
+/// The fingerprint of a whole request in the version that a record was written with. A version that is not known, any
+/// more or yet, makes the record unreadable.
 pub(crate) fn fingerprint_of_version(
     version: u8,
     policy: &FingerprintPolicy,
     parts: &Parts,
     body: &[u8],
-) -> Option<Fingerprint> {
+) -> Result<Fingerprint, RefusalCode> {
     if !(Fingerprinter::OLDEST..=Fingerprinter::VERSION).contains(&version) {
-        return None;
+        return Err(RefusalCode::RecordUnreadable);
     }
     let mut fingerprinter = Fingerprinter::of_version(version, policy, parts);
     fingerprinter.frame(body);
-    fingerprinter.finish(parts, body).ok()
+    fingerprinter.finish(parts, body)
 }
 
 /// The framing of the default policy, pinned by `tests/vectors.json`.

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
 use crate::quoted::{Quoting, unquote};
 use crate::refusal::RefusalCode;
+use crate::shield::shielded;
 
 /// Which keys are accepted. Default: 1 to 255 visible ASCII characters.
 ///
@@ -114,10 +114,8 @@ impl KeyPolicy {
         let is_welcome = self.length.contains(&key.len())
             && key.bytes().all(|byte| byte.is_ascii_graphic())
             && (!self.is_uuid || is_uuid(&key))
-            && catch_unwind(AssertUnwindSafe(|| {
-                self.rules.iter().all(|rule| rule(&key))
-            }))
-            .map_err(|_| RefusalCode::Internal)?;
+            && shielded(|| self.rules.iter().all(|rule| rule(&key)))
+                .ok_or(RefusalCode::Internal)?;
         if !is_welcome {
             return Err(RefusalCode::KeyInvalid);
         }

@@ -296,7 +296,8 @@ impl<St: Store> IdempotencyLayer<St> {
     /// Hears what happens to every request that is covered, and every [`Warning`](crate::Warning): for metrics and logs.
     ///
     /// One event per request, when it is decided what becomes of it; for an execution when it has ended, its client
-    /// there or gone. A request whose client leaves before its claim has none. The closure runs on the request's path:
+    /// there or gone. A request whose client leaves before its handler starts has none, nor one whose service does not get
+    /// ready. The closure runs on the request's path:
     /// it must not block. Its panics are dropped.
     ///
     /// ```

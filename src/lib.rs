@@ -128,7 +128,8 @@
 //! policy, their source of the key do not count for it. Where a route has a layer of its own, the outer one must leave it
 //! out by a list of [`endpoints`](IdempotencyLayer::endpoints) without it. What the outer one does not claim (no key where it
 //! looks for one, another endpoint) the inner one guards, and so it does where the outer one only looks
-//! ([`Mode::Shadow`]).
+//! ([`Mode::Shadow`]): let the one be a clone of the other, or give them different namespaces, because on one store they
+//! would meet each other's claims.
 //!
 //! ## Around a whole Router
 //!
@@ -320,6 +321,7 @@ mod refusal;
 mod run;
 mod scope;
 mod service;
+mod shield;
 mod snapshot;
 mod source;
 mod store;

@@ -142,11 +142,11 @@ impl FingerprintPolicy {
     ///
     /// Done on the request's path, at up to 150 milliseconds and 30 times its memory for a body of 2 MiB: give
     /// [`max_request_bytes`](crate::IdempotencyLayer::max_request_bytes) a bound that fits.
-    #[cfg(feature = "canonical-json")]
     ///
     /// # Panics
     ///
-    /// Beside [`with`](Self::with), which decides alone on the body; so do the next two.
+    /// Beside [`with`](Self::with), which decides alone on the body.
+    #[cfg(feature = "canonical-json")]
     #[cfg_attr(docsrs, doc(cfg(feature = "canonical-json")))]
     #[must_use]
     #[track_caller]
@@ -160,7 +160,7 @@ impl FingerprintPolicy {
     ///
     /// # Panics
     ///
-    /// For what is no pointer to a member, and for none at all.
+    /// For what is no pointer to a member, for none at all, and beside [`with`](Self::with).
     #[cfg(feature = "canonical-json")]
     #[cfg_attr(docsrs, doc(cfg(feature = "canonical-json")))]
     #[must_use]
@@ -180,7 +180,7 @@ impl FingerprintPolicy {
     ///
     /// # Panics
     ///
-    /// For what is no pointer to a member, and for none at all.
+    /// For what is no pointer to a member, for none at all, and beside [`with`](Self::with).
     #[cfg(feature = "canonical-json")]
     #[cfg_attr(docsrs, doc(cfg(feature = "canonical-json")))]
     #[must_use]

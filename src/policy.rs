@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::shield::shielded;
+
 /// Which outcomes are kept; everything else frees the key, so that a retry runs the handler again.
 ///
 /// Given to [`IdempotencyLayer::keep`](crate::IdempotencyLayer::keep) it is the rule; put into the extensions of a response by a
@@ -61,10 +63,7 @@ impl Keep {
             }
             Self::All | Self::Store | Self::Stream => true,
             Self::Discard => false,
-            Self::When(When(keep)) => {
-                let keep = std::panic::AssertUnwindSafe(|| keep(reply));
-                std::panic::catch_unwind(keep).unwrap_or(true)
-            }
+            Self::When(When(keep)) => shielded(|| keep(reply)).unwrap_or(true),
         }
     }
 }

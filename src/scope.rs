@@ -1,7 +1,6 @@
 //! Who sends a request: two principals never see each other's records.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -10,6 +9,7 @@ use http::request::Parts;
 
 use crate::key::Framed;
 use crate::refusal::RefusalCode;
+use crate::shield::shielded;
 use crate::store::error::BoxError;
 
 /// How the layer tells who sends a request. Together with namespace and endpoint it is the scope of a key.
@@ -169,13 +169,11 @@ impl Scope {
             Sender::Headers(names) => headers(parts, names)?,
             Sender::Shared => return Ok(Some(Principal::Nobody)),
             Sender::Extension(principal) | Sender::With(principal) => {
-                match catch_unwind(AssertUnwindSafe(|| principal(parts))) {
-                    Ok(Ok(principal)) if principal.is_empty() => {
-                        return Err(RefusalCode::ScopeUnresolved);
-                    }
-                    Ok(principal) => Principal::Named(principal?),
-                    Err(_) => return Err(RefusalCode::Internal),
+                let principal = shielded(|| principal(parts)).ok_or(RefusalCode::Internal)??;
+                if principal.is_empty() {
+                    return Err(RefusalCode::ScopeUnresolved);
                 }
+                Principal::Named(principal)
             }
         };
         match (&principal, self.anonymous) {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
@@ -12,6 +11,7 @@ use http::{HeaderMap, HeaderName};
 use crate::key_policy::KeyPolicy;
 use crate::pointer::{self, Pointer};
 use crate::refusal::RefusalCode;
+use crate::shield::shielded;
 
 /// The header that carries the key by default.
 pub(crate) static KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -156,8 +156,8 @@ impl KeyFrom {
                 }
                 Ok(Some(key.into()))
             }
-            Source::With(key) => catch_unwind(AssertUnwindSafe(|| key(parts)))
-                .map_err(|_| RefusalCode::Internal)?
+            Source::With(key) => shielded(|| key(parts))
+                .ok_or(RefusalCode::Internal)?
                 .map(|key| policy.accept(key.into()))
                 .transpose(),
         }

@@ -69,7 +69,9 @@ where
     if let Some(context) = unprotected {
         parts.extensions.insert(context);
     }
-    let (body, _share) = upload.into_body();
+    let (body, share) = upload.into_body();
+    // What passes is none of the layer's business, and takes nothing of its bounds.
+    let _share = is_unprotected.then_some(share);
     let mut response = service.call(Request::from_parts(parts, body)).await?;
     if is_unprotected {
         response.headers_mut().remove(&REPLAYED);

@@ -1,5 +1,6 @@
 //! A layer that only looks, and one that is switched off.
 
+mod bounds;
 mod layers;
 mod refusals;
 mod shadow;

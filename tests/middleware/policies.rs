@@ -6,6 +6,7 @@ mod construction;
 mod forms;
 mod handlers;
 mod lost;
+mod payloads;
 mod rules;
 mod unprotected;
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::{CREATE, SESSION, create, failing, raw_create, slow, verifa};
-use crate::support::{eventually, program, within};
+use crate::support::{eventually, exchange, program, within};
 
 #[tokio::test]
 async fn a_bad_environment_is_refused_in_one_line() {
@@ -120,6 +121,36 @@ async fn what_is_running_is_answered_before_the_end() {
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         assert_eq!(ended.stderr, "");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_is_not_cut() {
+    const PADDING: usize = 32 << 20;
+    let server = verifa(&[]).await;
+    let mut connection = server.connect().await;
+    let body =
+        json!({ "external_ref": "large", "simulate": { "response_bytes": PADDING } }).to_string();
+    let request = raw_create(server.address, "large", &body);
+    let mut answer = exchange(&mut connection, request.as_bytes(), "\r\n\r\n")
+        .await
+        .len();
+
+    server.terminate();
+    let refused = async || TcpStream::connect(server.address).await.err();
+    eventually("nobody is let in any more", refused).await;
+    // A client that takes its time: more than an idle connection has, in steps that are shorter.
+    let mut part = vec![0; 2 << 20];
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        match within(connection.read(&mut part)).await.unwrap() {
+            0 => break,
+            read => answer += read,
+        }
+    }
+    let ended = server.ended().await;
+
+    assert!(answer > PADDING, "{answer} bytes");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
 #[tokio::test]
