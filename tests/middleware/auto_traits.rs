@@ -19,12 +19,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_idempotency::{
-    BoxStore, ChildKey, Claim, ClaimId, ClaimRequest, Completed, Drained, Endpoint, ErrorForm,
-    Fence, Fingerprint, Forgotten, Idempotency, IdempotencyKey, IdempotencyLayer,
-    IdempotencyRejection, IdempotencyService, InFlight, InvalidEndpoint, Keep, KeyPolicy,
-    LeaseLost, MemoryStore, OnLost, OnStoreError, Outcome, Owned, Owner, Problem, Record,
-    RecordKey, Refusal, RefusalCode, Reply, RequestBody, ResponseBody, ResponseFuture, Retention,
-    Scope, Settled, State, Store, StoreError, StoreErrorKind, TakeOver,
+    Anonymous, BoxStore, ChildKey, Claim, ClaimId, ClaimRequest, Completed, Drained, Endpoint,
+    ErrorForm, Event, Fence, Fingerprint, FingerprintPolicy, Forgotten, Idempotency,
+    IdempotencyKey, IdempotencyLayer, IdempotencyRejection, IdempotencyService, InFlight,
+    InvalidEndpoint, Keep, KeyFrom, KeyPolicy, LeaseLost, MemoryStore, Mode, OnLost, OnStoreError,
+    Outcome, Owned, Owner, Problem, Record, RecordKey, Refusal, RefusalCode, Reply, RequestBody,
+    ResponseBody, ResponseFuture, Retention, Scope, Settled, State, Store, StoreError,
+    StoreErrorKind, TakeOver, Warning,
 };
 
 use super::support::{Body, Handler, keyed, post, read, send};
@@ -189,6 +190,7 @@ fn the_future_is_send_and_the_bodies_are_what_their_originals_are() {
 
 #[test]
 fn values_can_be_kept_in_configurations_and_extensions() {
+    is_value::<Anonymous>();
     is_value::<BoxStore>();
     is_value::<ChildKey>();
     is_value::<ClaimId>();
@@ -197,13 +199,17 @@ fn values_can_be_kept_in_configurations_and_extensions() {
     is_value::<Drained>();
     is_value::<Endpoint>();
     is_value::<ErrorForm>();
+    is_value::<Event>();
     is_value::<Fence>();
     is_value::<Fingerprint>();
+    is_value::<FingerprintPolicy>();
     is_value::<Forgotten>();
     is_value::<Idempotency>();
     is_value::<InFlight>();
     is_value::<Keep>();
+    is_value::<KeyFrom>();
     is_value::<KeyPolicy>();
+    is_value::<Mode>();
     is_value::<OnLost>();
     is_value::<OnStoreError>();
     is_value::<Outcome>();
@@ -218,6 +224,7 @@ fn values_can_be_kept_in_configurations_and_extensions() {
     is_value::<Settled>();
     is_value::<StoreErrorKind>();
     is_value::<TakeOver>();
+    is_value::<Warning>();
     is_plain::<Claim>();
     is_plain::<IdempotencyKey>();
     is_plain::<MemoryStore>();

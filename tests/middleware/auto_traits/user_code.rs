@@ -1,4 +1,4 @@
-//! The code of DESIGN.md, section 13, as far as it exists: what users write must compile.
+//! What users write must compile.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tower_idempotency::{
     OnLost, Outcome, Scope,
 };
 
-use crate::support::{post, send};
+use crate::support::{Answer, post, send};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -105,7 +105,7 @@ async fn the_first_snippet(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payment_api_is_written_as_the_design_says() {
+async fn a_payment_api_is_written_as_it_reads() {
     let psp = Provider::default();
     let idempotency = IdempotencyLayer::new(MemoryStore::default())
         .namespace("payments")
@@ -115,7 +115,7 @@ async fn a_payment_api_is_written_as_the_design_says() {
         .keep(Keep::Final)
         .on_lost(OnLost::Refuse)
         .in_flight(InFlight::wait(Duration::from_secs(5)))
-        .errors(ErrorForm::flat());
+        .errors(ErrorForm::problem().docs("https://docs.example/idempotency"));
     let app = Router::new().route("/v1/charges", on_post(charge));
     let app = app.layer(
         idempotency
@@ -160,10 +160,14 @@ async fn a_payment_api_is_written_as_the_design_says() {
         (StatusCode::PAYMENT_REQUIRED, "declined")
     );
     assert!(still_declined.is_replay() && still_declined.status == declined.status);
-    assert_eq!(without_user.code(), "idempotency_scope_unresolved");
-    assert_eq!(short.code(), "idempotency_key_invalid");
+    let code = |answer: &Answer| {
+        let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        problem["code"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(code(&without_user), "idempotency_scope_unresolved");
+    assert_eq!(code(&short), "idempotency_key_invalid");
     assert_eq!(paid_out.text(), "paid out, protected: true");
-    assert_eq!(not_paid_out.code(), "idempotency_key_missing");
+    assert_eq!(code(&not_paid_out), "idempotency_key_missing");
     assert_eq!(charges.len(), 3);
     assert_eq!(
         charges
