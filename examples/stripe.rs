@@ -16,11 +16,15 @@
 //!
 //! The SDK makes the key up by itself and repeats it when it retries. What was charged is answered
 //! again, and so is what was declined (`source=tok_chargeDeclined`) or failed (`tok_serverError`):
-//! whatever came of a request that began to run. Only one that was never valid leaves its key free.
+//! whatever came of a request that began to run, but a panic. Only one that was never valid leaves its key free.
 //! `metadata[simulate_delay_ms]` makes a charge slow; `GET /_ledger` tells how often each handler
 //! really ran. The environment is that of `verifa`.
 
-#[expect(dead_code, unused_imports, reason = "the sandbox reads JSON")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "this API reads forms, and half of it is for JSON"
+)]
 mod common;
 
 use std::process::ExitCode;

@@ -75,7 +75,7 @@ async fn main() -> ExitCode {
     let screen = |_: Anything| json!({ "matches": [] });
 
     // The layer that is added last is the outermost: panics are answered, callers are known
-    // (a 401 never touches the store), retries are recognised, and only an execution gets an id.
+    // (a 401 never touches the store), retries are recognised, and what reaches the router gets an id.
     let app = Router::new()
         .route(
             "/v1/identity/verify",

@@ -99,6 +99,11 @@ impl Config {
         self.lease.min(self.retention)
     }
 
+    /// The largest request body: what does not fit alone into the bytes of all is too large at any time.
+    pub(crate) fn max_body(&self) -> usize {
+        self.max_request_bytes.min(self.max_buffered_bytes)
+    }
+
     /// What may be taken over from a lost owner.
     pub(crate) fn take_over(&self) -> TakeOver {
         match self.on_lost {

@@ -65,7 +65,8 @@ impl Idempotency {
         }))
     }
 
-    /// The key that the client sent, unquoted.
+    /// The key as the [policy](crate::KeyPolicy) accepts it: unquoted, a UUID in lower case, several values joined (see
+    /// [`KeyFrom::json`](crate::KeyFrom::json)).
     #[must_use]
     pub fn key(&self) -> &IdempotencyKey {
         &self.0.key

@@ -23,7 +23,7 @@ use http::header::{LINK, LOCATION, RETRY_AFTER};
 
 /// The request header that scripts of other origins may send: `Idempotency-Key`.
 ///
-/// A service with another [`KeyFrom::header`](crate::KeyFrom::header) allows that one.
+/// A service with another [`KeyFrom::header`](crate::KeyFrom::header) allows that one, and exposes it: a replay echoes it.
 pub const ALLOW_HEADERS: [HeaderName; 1] = [HeaderName::from_static("idempotency-key")];
 
 /// The response headers that such scripts may read: `Idempotent-Replayed`, `Idempotency-Key`, and of refusals

@@ -65,7 +65,8 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// Where the template does not begin with `/`, is none that the router accepts, or the method is `CONNECT`.
+    /// Where the template does not begin with `/`, has white space, a query, a fragment or parameters in another syntax
+    /// (`/:id`, `/*rest`), or is none that the router accepts; where the method is `CONNECT`, or not in capitals.
     pub fn new(method: Method, template: &str) -> Result<Self, InvalidEndpoint> {
         let problem = if !template.starts_with('/') {
             "the path begins with '/'".into()
@@ -108,7 +109,7 @@ impl Endpoint {
         &self.template
     }
 
-    /// See [`IdempotencyLayer::retention`](crate::IdempotencyLayer::retention).
+    /// See [`IdempotencyLayer::retention`](crate::IdempotencyLayer::retention). Default: the layer's.
     ///
     /// # Panics
     ///
@@ -120,35 +121,35 @@ impl Endpoint {
         self
     }
 
-    /// See [`IdempotencyLayer::keep`](crate::IdempotencyLayer::keep).
+    /// See [`IdempotencyLayer::keep`](crate::IdempotencyLayer::keep). Default: the layer's.
     #[must_use]
     pub fn keep(mut self, keep: Keep) -> Self {
         self.rules.keep = Some(keep);
         self
     }
 
-    /// See [`IdempotencyLayer::require_key`](crate::IdempotencyLayer::require_key).
+    /// See [`IdempotencyLayer::require_key`](crate::IdempotencyLayer::require_key). Default: the layer's.
     #[must_use]
     pub fn require_key(mut self, required: bool) -> Self {
         self.rules.require_key = Some(required);
         self
     }
 
-    /// See [`IdempotencyLayer::on_lost`](crate::IdempotencyLayer::on_lost).
+    /// See [`IdempotencyLayer::on_lost`](crate::IdempotencyLayer::on_lost). Default: the layer's.
     #[must_use]
     pub fn on_lost(mut self, on_lost: OnLost) -> Self {
         self.rules.on_lost = Some(on_lost);
         self
     }
 
-    /// See [`IdempotencyLayer::in_flight`](crate::IdempotencyLayer::in_flight).
+    /// See [`IdempotencyLayer::in_flight`](crate::IdempotencyLayer::in_flight). Default: the layer's.
     #[must_use]
     pub fn in_flight(mut self, in_flight: InFlight) -> Self {
         self.rules.in_flight = Some(in_flight);
         self
     }
 
-    /// See [`IdempotencyLayer::on_store_error`](crate::IdempotencyLayer::on_store_error).
+    /// See [`IdempotencyLayer::on_store_error`](crate::IdempotencyLayer::on_store_error). Default: the layer's.
     #[must_use]
     pub fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
         self.rules.on_store_error = Some(on_store_error);
@@ -222,9 +223,12 @@ impl<T> Endpoints<T> {
         }
         let mut router = matchit::Router::new();
         for (template, methods) in templates {
+            let named = methods
+                .first()
+                .map_or_else(String::new, |(method, _)| format!("{method} "));
             router
                 .insert(template, methods)
-                .map_err(|error| invalid(template.into(), error.to_string()))?;
+                .map_err(|error| invalid(named + template, format!("in this list: {error}")))?;
         }
         Ok(Self(router))
     }

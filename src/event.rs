@@ -113,7 +113,8 @@ pub enum Warning {
         /// What is used.
         retention: Duration,
     },
-    /// A handler asked for a longer [`Retention`](crate::Retention) than the layer's, which is used in its place.
+    /// A handler asked for a longer [`Retention`](crate::Retention) than that of its endpoint, else of the layer, which is used in its
+    /// place.
     #[non_exhaustive]
     RetentionClamped {
         /// What was asked for.

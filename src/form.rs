@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
+use std::borrow::Cow;
 
 use crate::form::problem::Problem;
 use crate::form::wording::{Wording, Words};
@@ -155,8 +156,13 @@ impl ErrorForm {
     }
 
     /// Renames a code as it stands in answers. Default: [`RefusalCode::as_str`].
-    pub fn code(mut self, code: RefusalCode, name: &'static str) -> Self {
-        self.wording.rename(code, name);
+    ///
+    /// # Panics
+    ///
+    /// For an empty name.
+    #[track_caller]
+    pub fn code(mut self, code: RefusalCode, name: impl Into<Cow<'static, str>>) -> Self {
+        self.wording.rename(code, name.into());
         self
     }
 
@@ -173,8 +179,8 @@ impl ErrorForm {
     }
 
     /// Answers a code with another text for people, in whatever language. Default: [`Refusal::detail`].
-    pub fn detail(mut self, code: RefusalCode, text: &'static str) -> Self {
-        self.wording.reword(code, text);
+    pub fn detail(mut self, code: RefusalCode, text: impl Into<Cow<'static, str>>) -> Self {
+        self.wording.reword(code, text.into());
         self
     }
 

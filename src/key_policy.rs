@@ -44,7 +44,7 @@ impl KeyPolicy {
     pub fn ascii(length: RangeInclusive<usize>) -> Self {
         assert!(
             *length.start() > 0 && !length.is_empty(),
-            "a key policy takes a length range that begins with at least 1 and is not empty, not {length:?}"
+            "KeyPolicy::ascii takes a length range that begins with at least 1 and is not empty, not {length:?}"
         );
         Self {
             length,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a key policy takes a length range")]
+    #[should_panic(expected = "KeyPolicy::ascii takes a length range")]
     fn a_policy_that_accepts_nothing_is_refused() {
         let _ = KeyPolicy::ascii(RangeInclusive::new(9, 3));
     }

@@ -31,13 +31,17 @@ impl<St: Store> IdempotencyLayer<St> {
     ///
     /// # Panics
     ///
-    /// For CONNECT, which has no response to record.
+    /// For CONNECT, which has no response to record, and for no method at all.
     #[track_caller]
     pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
         let methods: Vec<_> = methods.into_iter().collect();
         assert!(
             !methods.contains(&Method::CONNECT),
-            "methods take any method but CONNECT, which is never covered"
+            "methods takes any method but CONNECT, which is never covered"
+        );
+        assert!(
+            !methods.is_empty(),
+            "methods takes at least one method, not an empty list"
         );
         self.with(|config| config.methods = methods)
     }
@@ -73,7 +77,10 @@ impl<St: Store> IdempotencyLayer<St> {
                 Err(error) => panic!("{error}"),
             }
         }
-        assert!(!list.is_empty(), "endpoints takes at least one endpoint");
+        assert!(
+            !list.is_empty(),
+            "endpoints takes at least one endpoint, not an empty list"
+        );
         self.with(|config| config.endpoints = Some(list.into()))
     }
 
@@ -295,7 +302,7 @@ impl<St: Store> IdempotencyLayer<St> {
 
     /// Hears what happens to every request that is covered, and every [`Warning`](crate::Warning): for metrics and logs.
     ///
-    /// One event per request, when it is decided what becomes of it; for an execution when it has ended, its client
+    /// One event per request, when it is decided what becomes of it (a covered request without a key is `bypassed`); for an execution when it has ended, its client
     /// there or gone. A request whose client leaves before its handler starts has none, nor one whose service does not get
     /// ready. The closure runs on the request's path:
     /// it must not block. Its panics are dropped.

@@ -70,6 +70,9 @@ impl<St: Store> IdempotencyLayer<St> {
     /// The record key of a request, for [`Store::inspect`] and [`Store::forget`]: of this principal (empty for
     /// [`Scope::shared`](crate::Scope::shared) and for requests without credentials), method, original path and unquoted key.
     ///
+    /// Where the principal is a digest ([`Scope::credentials`](crate::Scope::credentials) and
+    /// [`Scope::headers`](crate::Scope::headers)) use [`record_key_for`](Self::record_key_for).
+    ///
     /// ```
     /// # tokio_test();
     /// # fn tokio_test() { tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -185,7 +185,7 @@
 //! ## What one response decides
 //!
 //! A handler overrules the layer for one response by an extension, or under axum by a response part: a [`Keep`]
-//! (`Store`, `Discard`, `Stream`) and a [`Retention`], which is capped by the layer's.
+//! (`Store`, `Discard`, `Stream`) and a [`Retention`], which is capped by that of the endpoint, else of the layer.
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {

@@ -149,6 +149,9 @@ impl<St: Store> IdempotencyLayer<St> {
 
     /// How many bytes of request bodies may be in memory in all; 503 `idempotency_overloaded` beyond. Default: 256 MiB.
     ///
+    /// A body that is larger by itself is refused with 413 `request_too_large`, whatever
+    /// [`max_request_bytes`](Self::max_request_bytes) says.
+    ///
     /// ```
     /// # use tower_idempotency::IdempotencyLayer;
     /// let layer = IdempotencyLayer::default().max_buffered_bytes(16 << 20);
@@ -194,7 +197,7 @@ impl<St: Store> IdempotencyLayer<St> {
     /// For zero, which would refuse every claim.
     #[track_caller]
     pub fn max_detached(self, most: usize) -> Self {
-        assert!(most > 0, "max_detached takes at least 1");
+        assert!(most > 0, "max_detached takes at least 1, not 0");
         self.with(|config| config.max_detached = most)
     }
 
@@ -212,7 +215,7 @@ impl<St: Store> IdempotencyLayer<St> {
     /// For zero, which would refuse every claim.
     #[track_caller]
     pub fn max_unsettled(self, most: usize) -> Self {
-        assert!(most > 0, "max_unsettled takes at least 1");
+        assert!(most > 0, "max_unsettled takes at least 1, not 0");
         self.with(|config| config.max_unsettled = most)
     }
 }

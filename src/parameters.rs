@@ -133,7 +133,7 @@ impl FingerprintPolicy {
         self
     }
 
-    /// A JSON body counts in its canonical form (RFC 8785): white space, the order of members, and how numbers and
+    /// A JSON body, whatever its `Content-Type` says, counts in its canonical form (RFC 8785): white space, the order of members, and how numbers and
     /// strings are written do not.
     ///
     /// Compared byte by byte all the same: a body that is not JSON, or begins with a byte order mark; one nested deeper
@@ -200,7 +200,9 @@ impl FingerprintPolicy {
         let mut json = match self.body {
             Body::Json(json) => json,
             Body::Ignored | Body::AsSent => Json::default(),
-            Body::With(_) => panic!("FingerprintPolicy::with decides alone on the body"),
+            Body::With(_) => panic!(
+                "canonical_json, include and exclude take no effect on FingerprintPolicy::with, which decides alone on the body"
+            ),
         };
         change(&mut json);
         self.body = Body::Json(json);

@@ -127,7 +127,7 @@ impl fmt::Debug for Reply<'_> {
 }
 
 /// How long one response is kept, counted from the first request; put into a response's extensions by a
-/// handler. At most the layer's retention; one that is over already (zero, say) keeps the record until the end of its
+/// handler. At most the retention of the endpoint, else of the layer; one that is over already (zero, say) keeps the record until the end of its
 /// lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
@@ -241,7 +241,7 @@ pub enum OnStoreError {
 pub(crate) fn positive(knob: &str, duration: Duration) -> Duration {
     assert!(
         !duration.is_zero(),
-        "{knob} takes a duration of more than zero"
+        "{knob} takes a duration of more than zero, not {duration:?}"
     );
     duration
 }

@@ -6,6 +6,26 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 
 /// Why the layer answers by itself.
+///
+/// | code | status | when |
+/// |---|---|---|
+/// | `idempotency_key_missing` | 400 | a key is required and there is none |
+/// | `idempotency_key_invalid` | 400 | it is malformed, against the policy, or sent twice |
+/// | `idempotency_mismatch` | 422 | it is known with another fingerprint |
+/// | `idempotency_in_progress` | 409, `Retry-After` | the first request with it is still running |
+/// | `idempotency_outcome_unknown` | 409 | the first was lost and may not run again |
+/// | `idempotency_response_unavailable` | 409, `Location` | the first is done, its response was not kept |
+/// | `idempotency_quota_exceeded` | 429, `Retry-After` | this principal holds too many live keys |
+/// | `idempotency_store_unavailable` | 503, `Retry-After` | the store failed |
+/// | `idempotency_store_full` | 503, `Retry-After` | the store has no room |
+/// | `idempotency_overloaded` | 503, `Retry-After` | a bound of the layer is reached |
+/// | `idempotency_record_unreadable` | 503 | the record is corrupt, or of a later release |
+/// | `idempotency_scope_unresolved` | 500 | the scope cannot tell who sends the request |
+/// | `idempotency_internal` | 500 | a closure of the application failed |
+/// | `request_body_unreadable` | 400 | the request body broke off |
+/// | `request_too_large` | 413 | the request body is larger than the layer reads |
+///
+/// A [form](crate::ErrorForm) may rename a code and answer it with another status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalCode {

@@ -51,7 +51,7 @@ pub enum Anonymous {
     Share,
     /// 500 `idempotency_scope_unresolved`.
     Refuse,
-    /// It passes through as if it had no key, also where one is required.
+    /// With a valid key it passes through, also where one is required; without one it is refused there as any other.
     Bypass,
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, ETAG, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
@@ -12,17 +12,24 @@ use crate::key_policy::KeyPolicy;
 use crate::pointer::{self, Pointer};
 use crate::refusal::RefusalCode;
 use crate::shield::shielded;
+use crate::snapshot::is_never_kept;
 
 /// The header that carries the key by default.
 pub(crate) static KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Headers that are never echoed.
-static CREDENTIALS: [HeaderName; 4] = [
-    AUTHORIZATION,
-    COOKIE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-];
+/// Headers that a replay cannot echo: credentials, and what says something of the response.
+fn cannot_be_echoed(name: &HeaderName) -> bool {
+    const CREDENTIALS: [HeaderName; 4] = [
+        AUTHORIZATION,
+        COOKIE,
+        PROXY_AUTHORIZATION,
+        HeaderName::from_static("x-api-key"),
+    ];
+    CREDENTIALS.contains(name)
+        || [ETAG, LOCATION, SET_COOKIE].contains(name)
+        || name.as_str().starts_with("content-")
+        || (is_never_kept(name) && *name != KEY_HEADER)
+}
 
 /// Where the key stands in a request. Default: the header `Idempotency-Key`.
 ///
@@ -52,7 +59,8 @@ impl KeyFrom {
     ///
     /// # Panics
     ///
-    /// For what is no name of a header, and for one that carries credentials.
+    /// For what is no name of a header, and for one that a replay cannot echo: credentials, hop-by-hop headers, and those
+    /// that say something of the response (`Content-*`, `Location`, `Set-Cookie`, `ETag`, `Idempotent-Replayed`).
     #[must_use]
     #[track_caller]
     pub fn header<N>(name: N) -> Self
@@ -62,8 +70,8 @@ impl KeyFrom {
     {
         let name = header_name("KeyFrom::header", name);
         assert!(
-            !CREDENTIALS.contains(&name),
-            "KeyFrom::header takes a header that replays may echo, not the credential {name}"
+            !cannot_be_echoed(&name),
+            "KeyFrom::header takes a header that replays can echo, not {name}"
         );
         Self(Source::Header(name))
     }
@@ -76,7 +84,7 @@ impl KeyFrom {
     /// [`KeyPolicy`] holds for each value.
     ///
     /// Where a member is missing there is no key. Any other value, a member that stands twice, and a body that is not
-    /// JSON are refused with 400 `idempotency_key_invalid`.
+    /// JSON (an empty one included) are refused with 400 `idempotency_key_invalid`.
     ///
     /// The body of every covered request is read, with or without a key:
     /// [`max_request_bytes`](crate::IdempotencyLayer::max_request_bytes) holds for all of them.

@@ -61,7 +61,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             }
         };
         let declared = content_length(headers).unwrap_or(0);
-        if declared.max(body.size_hint().lower()) > config.max_request_bytes as u64 {
+        if declared.max(body.size_hint().lower()) > config.max_body() as u64 {
             self.state = State::Unread(body);
             return Err(RefusalCode::RequestTooLarge);
         }
@@ -107,7 +107,7 @@ async fn fill<B: Body<Data = Bytes>>(
         let (length, before) = (data.len(), read.len());
         fingerprinter.frame(data);
         read.push(frame);
-        if length > config.max_request_bytes - before {
+        if length > config.max_body() - before {
             return Err(RefusalCode::RequestTooLarge);
         }
         if !share.grow_within(length, config.max_buffered_bytes) {

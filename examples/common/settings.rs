@@ -27,8 +27,8 @@ impl Settings {
         let retention = seconds("RETENTION_SECS", "86400", 1)?;
         let idempotency = IdempotencyLayer::new(store()?)
             .retention(retention)
-            // A lease does not outlive its record.
-            .lease(seconds("LEASE_SECS", "30", 1)?.min(retention))
+            // At most the retention: the layer sees to that.
+            .lease(seconds("LEASE_SECS", "30", 1)?)
             .in_flight(in_flight()?)
             .on_lost(on_lost()?);
         Ok(Self {

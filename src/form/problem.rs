@@ -1,5 +1,6 @@
 //! Problem details (RFC 9457).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::Bytes;
@@ -74,8 +75,13 @@ impl Problem {
 
     /// Renames a code as it stands in answers: in `code`, and in the fragment of `type`. Default:
     /// [`RefusalCode::as_str`].
-    pub fn code(mut self, code: RefusalCode, name: &'static str) -> Self {
-        self.wording.rename(code, name);
+    ///
+    /// # Panics
+    ///
+    /// For an empty name.
+    #[track_caller]
+    pub fn code(mut self, code: RefusalCode, name: impl Into<Cow<'static, str>>) -> Self {
+        self.wording.rename(code, name.into());
         self
     }
 
@@ -91,8 +97,8 @@ impl Problem {
     }
 
     /// Answers a code with another `detail`, in whatever language. Default: [`Refusal::detail`].
-    pub fn detail(mut self, code: RefusalCode, text: &'static str) -> Self {
-        self.wording.reword(code, text);
+    pub fn detail(mut self, code: RefusalCode, text: impl Into<Cow<'static, str>>) -> Self {
+        self.wording.reword(code, text.into());
         self
     }
 }

@@ -1,5 +1,6 @@
 //! What an application says in other words, one code at a time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::StatusCode;
@@ -12,11 +13,11 @@ use crate::refusal::{Refusal, RefusalCode};
 #[derive(Clone, Debug)]
 pub(super) struct Wording(BTreeMap<&'static str, Change>);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Change {
-    name: Option<&'static str>,
+    name: Option<Cow<'static, str>>,
     status: Option<StatusCode>,
-    detail: Option<&'static str>,
+    detail: Option<Cow<'static, str>>,
 }
 
 /// What an answer says; name and detail escaped as JSON strings by their `Display`.
@@ -31,7 +32,9 @@ impl Wording {
         Self(BTreeMap::new())
     }
 
-    pub(super) fn rename(&mut self, code: RefusalCode, name: &'static str) {
+    #[track_caller]
+    pub(super) fn rename(&mut self, code: RefusalCode, name: Cow<'static, str>) {
+        assert!(!name.is_empty(), "code takes a name for {code}, not \"\"");
         self.change(code).name = Some(name);
     }
 
@@ -45,18 +48,20 @@ impl Wording {
         self.change(code).status = Some(status);
     }
 
-    pub(super) fn reword(&mut self, code: RefusalCode, text: &'static str) {
+    pub(super) fn reword(&mut self, code: RefusalCode, text: Cow<'static, str>) {
         self.change(code).detail = Some(text);
     }
 
     /// The words for a refusal, which has this status where it is not changed.
     pub(super) fn words(&self, refusal: &Refusal, status: StatusCode) -> Words {
         let code = refusal.code().as_str();
-        let change = self.0.get(code).copied().unwrap_or_default();
+        let change = self.0.get(code);
+        let name = change.and_then(|change| change.name.as_deref());
+        let detail = change.and_then(|change| change.detail.as_deref());
         Words {
-            name: change.name.unwrap_or(code).into(),
-            status: change.status.unwrap_or(status),
-            detail: change.detail.unwrap_or(refusal.detail()).into(),
+            name: name.unwrap_or(code).into(),
+            status: change.and_then(|change| change.status).unwrap_or(status),
+            detail: detail.unwrap_or(refusal.detail()).into(),
         }
     }
 

@@ -21,7 +21,7 @@ use tower_idempotency::{Idempotency, IdempotencyLayer, Keep, Outcome, ResponseBo
 
 use crate::frames::{Broke, Frames, Step, Streamed, responding, streaming, upload};
 use crate::spy::Spy;
-use crate::support::{Answer, Handler, created, keyed, read, send, settle};
+use crate::support::{Answer, Handler, created, keyed, plain, read, send, settle};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -123,6 +123,6 @@ def canonical(body, include, exclude):
 for line in sys.stdin:
     try:
         form = canonical(**json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         form = None
     print(json.dumps(form))

@@ -1,4 +1,4 @@
-"""One Didit session, as the API's guide to Python does it: URL API_KEY.
+"""One Didit session, by the same steps as in the API's guide to Python: URL API_KEY.
 
 The key is drawn before the first attempt, and the second attempt has the same. Prints the session,
 and what went wrong before there was one.

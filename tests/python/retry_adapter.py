@@ -29,6 +29,8 @@ for _ in range(request["calls"]):
         break
     except requests.RequestException as failure:
         failures.append(type(failure).__name__)
+else:
+    sys.exit(f"no call was answered: {failures}")
 
 print(
     json.dumps(

@@ -39,7 +39,8 @@ def create(call):
 def create_at_once(first, *others):
     with ThreadPoolExecutor() as pool:
         running = [pool.submit(create, first)]
-        while not requests.get(request["ledger"], timeout=25).json()["executions"]:
+        ledger = request["ledger"]
+        while not running[0].done() and not requests.get(ledger, timeout=25).json()["executions"]:
             time.sleep(0.02)
         running += [pool.submit(create, call) for call in others]
         return [call.result() for call in running]

@@ -60,7 +60,9 @@ else:
     answers = [pay("user_123", amount, "order_456") for amount in (1000, 1000, 2000)]
 
 names = ["Idempotency-Key", "Idempotent-Replayed", "X-Request-Id"]
-for number, answer in enumerate(answers):
-    headers = {name: answer.headers.get(name) for name in names}
-    answers[number] = {"status": answer.status_code, "body": answer.json(), **headers}
-print(json.dumps(answers))
+seen = [
+    {"status": answer.status_code, "body": answer.json()}
+    | {name: answer.headers.get(name) for name in names}
+    for answer in answers
+]
+print(json.dumps(seen))

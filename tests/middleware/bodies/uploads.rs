@@ -333,3 +333,20 @@ async fn the_body_of_a_request_without_a_key_is_not_touched() {
     assert_eq!(next(&mut body).await, None);
     assert!(body.is_end_stream());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_fit_alone_into_the_bytes_of_all_is_too_large_at_any_time() {
+    let layer = IdempotencyLayer::default().max_buffered_bytes(4);
+    let handler = Handler::default();
+    let service = handler.at_once(&layer);
+
+    let fits = send(&service, plain("fits", "1234")).await;
+    let never = send(&service, plain("never", "12345")).await;
+
+    assert_eq!(fits.status, 201);
+    assert_eq!(
+        (never.status.as_u16(), never.code()),
+        (413, "request_too_large".into())
+    );
+    assert_eq!(handler.executions(), 1);
+}

@@ -76,16 +76,24 @@ async fn an_upload_over_the_limit_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_beyond_the_bytes_of_all_streams_through_and_gives_its_share_back() {
     let heard = Heard::default();
-    let layer = shadow(heard.of(IdempotencyLayer::default())).max_buffered_bytes(5);
+    let acting = heard.of(IdempotencyLayer::default()).max_buffered_bytes(12);
+    let layer = shadow(acting.clone());
+    // Another request has eight of the twelve bytes.
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let slow = Frames::new([Step::Data("12345678"), Step::Gate(gate.clone())]);
+    let (service, _) = responding(&acting, |_| Response::new(Frames::empty()));
+    let running = tokio::spawn(service.clone().oneshot(upload("slow", slow)));
+    settle().await;
 
     let seen = through(&layer, chunks()).await;
 
     assert_eq!(seen, "6 None false abcdefghij 1");
     assert_eq!(heard.told(), ["refused idempotency_overloaded"]);
-    let (service, _) = responding(&layer, |_| Response::new(Frames::empty()));
-    let small = upload("k", Frames::data(["abcde"]));
-    let small = read(service.oneshot(small).await.unwrap()).await;
-    assert_eq!(small.status, 200);
+    gate.notify_one();
+    read(running.await.unwrap().unwrap()).await;
+    let whole = upload("k", Frames::data(["123456789012"]));
+    let whole = read(service.oneshot(whole).await.unwrap()).await;
+    assert_eq!(whole.status, 200, "every share has been given back");
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,14 +53,16 @@ fn a_wrong_configuration_panics_where_it_is_written_and_says_what_to_do() {
     ] {
         assert_eq!(
             message,
-            format!("{knob} takes a duration of more than zero")
+            format!("{knob} takes a duration of more than zero, not 0ns")
         );
     }
     let connect = refused(|| drop(layer().methods([Method::POST, Method::CONNECT])));
     assert_eq!(
         connect,
-        "methods take any method but CONNECT, which is never covered"
+        "methods takes any method but CONNECT, which is never covered"
     );
+    let none = refused(|| drop(layer().methods([])));
+    assert_eq!(none, "methods takes at least one method, not an empty list");
     for (endpoint, problem) in [
         (
             "/charges",
@@ -93,9 +95,9 @@ fn a_wrong_configuration_panics_where_it_is_written_and_says_what_to_do() {
         assert!(message.contains(&named), "{message}");
     }
     let none = refused(|| drop(layer().max_detached(0)));
-    assert_eq!(none, "max_detached takes at least 1");
+    assert_eq!(none, "max_detached takes at least 1, not 0");
     let none = refused(|| drop(layer().max_unsettled(0)));
-    assert_eq!(none, "max_unsettled takes at least 1");
+    assert_eq!(none, "max_unsettled takes at least 1, not 0");
     let twice = refused(|| drop(layer().endpoints(["POST /a/{id}", "PUT /a/{name}"])));
     assert!(twice.contains("is not an endpoint"), "{twice}");
     let template = refused(|| drop(Endpoint::post("charges")));

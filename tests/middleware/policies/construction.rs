@@ -70,7 +70,7 @@ fn a_length_of_nothing_is_refused_with_its_value() {
         let message = refused(|| drop(KeyPolicy::ascii(wrong)));
         says(
             &message,
-            &["a key policy takes a length range", "at least 1", value],
+            &["KeyPolicy::ascii takes a length range", "at least 1", value],
         );
     }
 }
@@ -136,24 +136,34 @@ fn a_scope_by_extension_is_refused_by_the_name_that_it_was_made_by() {
 }
 
 #[test]
-fn a_header_that_carries_credentials_is_no_key_because_replays_would_echo_it() {
+fn a_header_that_a_replay_cannot_echo_is_no_key() {
     for name in [
         "authorization",
         "Cookie",
         "proxy-authorization",
         "X-API-Key",
+        "Content-Length",
+        "content-type",
+        "connection",
+        "transfer-encoding",
+        "idempotent-replayed",
+        "set-cookie",
+        "location",
+        "etag",
     ] {
         let message = refused(|| drop(KeyFrom::header(name)));
 
-        let not = format!("not the credential {}", name.to_ascii_lowercase());
-        says(&message, &["KeyFrom::header", "replays may echo", &not]);
+        let not = format!("not {}", name.to_ascii_lowercase());
+        says(&message, &["KeyFrom::header", "replays can echo", &not]);
     }
+    let _ = KeyFrom::header("Idempotency-Key");
 }
 
 #[test]
 fn a_closure_that_decides_on_the_body_alone_takes_no_setter_for_json() {
     let closure = || FingerprintPolicy::with(|_, body| Ok(body.to_vec()));
-    let alone = "FingerprintPolicy::with decides alone on the body";
+    let alone = "canonical_json, include and exclude take no effect on FingerprintPolicy::with, \
+                 which decides alone on the body";
 
     for message in [
         refused(|| drop(closure().canonical_json())),
