@@ -127,6 +127,14 @@ impl Scope {
     /// What becomes of a request without any credential, or without any of the headers. Default:
     /// [`Anonymous::Share`].
     ///
+    /// ```
+    /// use tower_idempotency::{Anonymous, IdempotencyLayer, Scope};
+    ///
+    /// let scope = Scope::credentials().anonymous(Anonymous::Refuse);
+    /// let layer = IdempotencyLayer::default().scope(scope);
+    /// # let _ = layer;
+    /// ```
+    ///
     /// # Panics
     ///
     /// Beside [`shared`](Self::shared), [`extension`](Self::extension) and [`with`](Self::with), which know no anonymous
@@ -144,6 +152,13 @@ impl Scope {
 
     /// One key for all endpoints: the same key at another method or path is a mismatch, where by default it is another
     /// key. With a [`FingerprintPolicy`](crate::FingerprintPolicy) that ignores method and path it is a replay.
+    ///
+    /// ```
+    /// use tower_idempotency::{IdempotencyLayer, Scope};
+    ///
+    /// let layer = IdempotencyLayer::default().scope(Scope::credentials().without_endpoint());
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn without_endpoint(mut self) -> Self {
         self.by_endpoint = false;
