@@ -19,7 +19,7 @@ use crate::event::{Event, Outcome};
 use crate::framing::fingerprint_of_version;
 use crate::future::Progress;
 use crate::guard::{Ownership, Settlement};
-use crate::identify::{Identity, Instead, Unowned, identify};
+use crate::identify::{Identity, identify};
 use crate::key::ClaimId;
 use crate::policy::{Mode, OnStoreError};
 use crate::refusal::RefusalCode;
@@ -27,7 +27,7 @@ use crate::run::{Readiness, Run, run};
 use crate::snapshot::REPLAYED;
 use crate::store::claim::{Claim, ClaimRequest, Settled};
 use crate::store::traits::Store;
-use crate::unowned::{answer_unowned, run_unowned};
+use crate::unowned::{Instead, Unowned, answer_unowned, run_unowned};
 use crate::upload::Upload;
 use crate::waiting::Patience;
 

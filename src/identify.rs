@@ -10,8 +10,8 @@ use crate::event::{Event, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::framing::Fingerprinter;
 use crate::key::RecordKey;
-use crate::refusal::{Refusal, RefusalCode};
-use crate::snapshot::Snapshot;
+use crate::refusal::RefusalCode;
+use crate::unowned::{Instead, Unowned};
 use crate::upload::Upload;
 
 /// What the layer has to know of a request before it claims.
@@ -19,22 +19,6 @@ pub(crate) struct Identity {
     pub(crate) key: String,
     pub(crate) record_key: RecordKey,
     pub(crate) fingerprint: Fingerprint,
-}
-
-/// A request that does not run as the owner of its record.
-pub(crate) struct Unowned {
-    /// Where it came so far.
-    pub(crate) record_key: Option<RecordKey>,
-    pub(crate) instead: Instead,
-}
-
-/// What happens to it instead.
-pub(crate) enum Instead {
-    /// It is none of the layer's business.
-    Pass,
-    Replay(Snapshot),
-    Refuse(Refusal),
-    RunUnprotected(Idempotency),
 }
 
 /// Looks at a request.

@@ -12,12 +12,28 @@ use crate::config::Config;
 use crate::context::Idempotency;
 use crate::event::{Event, Outcome};
 use crate::future::Progress;
-use crate::identify::{Instead, Unowned};
+use crate::key::RecordKey;
 use crate::policy::Mode;
-use crate::refusal::RefusalCode;
+use crate::refusal::{Refusal, RefusalCode};
 use crate::run::Readiness;
-use crate::snapshot::REPLAYED;
+use crate::snapshot::{REPLAYED, Snapshot};
 use crate::upload::Upload;
+
+/// A request that does not run as the owner of its record.
+pub(crate) struct Unowned {
+    /// Where it came so far.
+    pub(crate) record_key: Option<RecordKey>,
+    pub(crate) instead: Instead,
+}
+
+/// What happens to it instead.
+pub(crate) enum Instead {
+    /// It is none of the layer's business.
+    Pass,
+    Replay(Snapshot),
+    Refuse(Refusal),
+    RunUnprotected(Idempotency),
+}
 
 /// The layer's own answer. Where the service runs instead: the context of a run without protection, or `None` for one
 /// that is none of the layer's business.
