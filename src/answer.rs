@@ -1,5 +1,6 @@
 //! What a record means for a request, what a response means for the record, and the answers in between.
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body;
@@ -11,11 +12,11 @@ use crate::event::{Outcome, Warning};
 use crate::fingerprint::Fingerprint;
 use crate::form::render;
 use crate::guard::{Ownership, Settlement};
-use crate::key::Fence;
-use crate::policy::{OnLost, Reply, Retention};
+use crate::key::{Fence, RecordKey};
+use crate::policy::{Reply, Retention};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::snapshot::{REPLAYED, Snapshot};
-use crate::store::claim::{Completed, Record, State};
+use crate::store::claim::{Completed, Record, State, TakeOver};
 use crate::store::traits::Store;
 use crate::store::wire;
 
@@ -34,21 +35,34 @@ pub(crate) fn judge(config: &Config, record: &Record, fingerprint: &Fingerprint)
     }
     let lease_left = match record.state() {
         State::Completed { payload } => {
-            return match wire::decode(payload) {
-                Ok(Snapshot::Tombstone { location, .. }) => {
-                    Verdict::Refuse(Refusal::new(RefusalCode::ResponseUnavailable).at(location))
-                }
+            return match recorded(payload) {
                 Ok(snapshot) => Verdict::Replay(snapshot),
-                Err(_) => Verdict::Refuse(Refusal::new(RefusalCode::RecordUnreadable)),
+                Err(refusal) => Verdict::Refuse(refusal),
             };
         }
         State::InFlight { lease_left } => *lease_left,
     };
-    if lease_left.is_zero() && (record.is_committed() || config.on_lost == OnLost::Refuse) {
+    let may_run_again = match config.take_over() {
+        TakeOver::Never => false,
+        TakeOver::Uncommitted => !record.is_committed(),
+        TakeOver::Always => true,
+    };
+    if lease_left.is_zero() && !may_run_again {
         return Verdict::Refuse(Refusal::new(RefusalCode::OutcomeUnknown));
     }
     let refusal = config.refuse_for_now(RefusalCode::InProgress, Some(lease_left));
     Verdict::Busy(record.fence(), refusal)
+}
+
+/// The response that a completed record holds.
+pub(crate) fn recorded(payload: &Bytes) -> Result<Snapshot, Refusal> {
+    match wire::decode(payload) {
+        Ok(Snapshot::Tombstone { location, .. }) => {
+            Err(Refusal::new(RefusalCode::ResponseUnavailable).at(location))
+        }
+        Ok(snapshot) => Ok(snapshot),
+        Err(_) => Err(Refusal::new(RefusalCode::RecordUnreadable)),
+    }
 }
 
 /// What becomes of the record.
@@ -73,12 +87,23 @@ pub(crate) fn decide<R: Body, St: Store>(
     let keep = head.extensions.get().unwrap_or(&config.keep);
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if !switches && !keep.keeps(&reply) {
-        return if ownership.is_committed() {
-            Settlement::Abandon
-        } else {
+        return if ownership.may_be_forgotten() {
             Settlement::Release
+        } else {
+            Settlement::Abandon
         };
     }
+    Settlement::Complete(completed(config, head, whole, ownership.record_key()))
+}
+
+/// A response as it is recorded, with its body where that is kept whole.
+pub(crate) fn completed(
+    config: &Config,
+    head: &response::Parts,
+    whole: Option<&Buffered>,
+    record_key: &RecordKey,
+) -> Completed {
+    let (status, headers) = (head.status, &head.headers);
     let tombstone = wire::tombstone(status, headers, &config.headers);
     let payload = match whole {
         Some(body) => wire::response(status, headers, &config.headers, body),
@@ -88,13 +113,13 @@ pub(crate) fn decide<R: Body, St: Store>(
         Some(Retention(asked)) if *asked > config.retention => {
             let (asked, retention) = (*asked, config.retention);
             let clamped = Warning::RetentionClamped { asked, retention };
-            config.warn(clamped, Some(*ownership.record_key()));
+            config.warn(clamped, Some(*record_key));
             retention
         }
         Some(Retention(asked)) => *asked,
         None => config.retention,
     };
-    Settlement::Complete(Completed::new(payload, tombstone, retention))
+    Completed::new(payload, tombstone, retention)
 }
 
 /// The recorded response, marked as such.

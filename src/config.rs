@@ -12,8 +12,9 @@ use crate::event::{Event, Warning};
 use crate::form::{ErrorForm, Form};
 use crate::key::RecordKey;
 use crate::key_policy::KeyPolicy;
+use crate::on_lost::OnLost;
 use crate::parameters::FingerprintPolicy;
-use crate::policy::{InFlight, Keep, Mode, OnLost, OnStoreError};
+use crate::policy::{InFlight, Keep, Mode, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::scope::Scope;
 use crate::shield::shielded;
@@ -106,9 +107,11 @@ impl Config {
 
     /// What may be taken over from a lost owner.
     pub(crate) fn take_over(&self) -> TakeOver {
-        match self.on_lost {
-            OnLost::Rerun => TakeOver::Uncommitted,
-            OnLost::Refuse => TakeOver::Never,
+        match (&self.on_lost, self.mode) {
+            (OnLost::Rerun, _) => TakeOver::Uncommitted,
+            // Who only looks asks nobody.
+            (OnLost::Refuse, _) | (OnLost::Reconcile(_), Mode::Shadow) => TakeOver::Never,
+            (OnLost::Reconcile(_), Mode::Enforce) => TakeOver::Always,
         }
     }
 
@@ -147,6 +150,7 @@ impl Config {
             RefusalCode::InProgress
             | RefusalCode::Overloaded
             | RefusalCode::QuotaExceeded
+            | RefusalCode::ReconcileFailed
             | RefusalCode::StoreFull
             | RefusalCode::StoreUnavailable => self.refuse_for_now(code, None),
             _ => Refusal::new(code),

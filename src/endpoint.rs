@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::{Extensions, Method, Uri};
 
 use crate::error::InvalidEndpoint;
-use crate::policy::{InFlight, Keep, OnLost, OnStoreError, positive};
+use crate::on_lost::OnLost;
+use crate::policy::{InFlight, Keep, OnStoreError, positive};
 
 /// A method and a path template: `POST /v1/refunds/{id}`, in the syntax of axum 0.8. What it sets counts before what
 /// the layer sets, in whatever order they are set.

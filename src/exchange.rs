@@ -18,10 +18,12 @@ use crate::context::Idempotency;
 use crate::event::{Event, Outcome};
 use crate::framing::fingerprint_of_version;
 use crate::future::Progress;
-use crate::guard::{Ownership, Settlement};
+use crate::guard::{Ownership, Settlement, lengthened};
 use crate::identify::{Identity, identify};
 use crate::key::ClaimId;
+use crate::on_lost::OnLost;
 use crate::policy::{Mode, OnStoreError};
+use crate::reconcile::reconcile;
 use crate::refusal::RefusalCode;
 use crate::run::{Readiness, Run, run};
 use crate::snapshot::REPLAYED;
@@ -174,18 +176,22 @@ where
             Ok(Claim::Owned(owned)) => {
                 let (core, progress) = (Arc::clone(core), Arc::clone(progress));
                 let ownership = Ownership::new(core, progress, &claim, owned, sent_at, running);
-                if !ownership.is_short() {
-                    return Ok((identity, ownership));
-                }
                 // Answered late, or by a store that gives less: renewed before anything is done under it.
-                let code = match ownership.renew().await {
-                    Ok(Settled::FencedOut | Settled::Missing) => RefusalCode::InProgress,
-                    Ok(_) if !ownership.is_short() => return Ok((identity, ownership)),
-                    Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
+                // Boxed, here and below: each would be the largest part of every exchange, and happens to few.
+                let ownership = if ownership.is_short() {
+                    Box::pin(lengthened(ownership)).await.map_err(refused)?
+                } else {
+                    ownership
                 };
-                // Boxed: it would be the largest part of every exchange, and happens to few.
-                Box::pin(ownership.give_up()).await;
-                return Err(refused(code));
+                // An attempt before this one was lost: did it do what it was to do?
+                let ownership = match &config.on_lost {
+                    OnLost::Reconcile(hook) if ownership.attempt() > 1 => {
+                        let asked = reconcile(config, hook, ownership, parts, body, &identity);
+                        Box::pin(asked).await.map_err(unowned)?
+                    }
+                    _ => ownership,
+                };
+                return Ok((identity, ownership));
             }
             Ok(Claim::Existing(record)) => record,
             Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),

@@ -130,7 +130,7 @@ impl ErrorForm {
     /// | in progress | 409 `idempotency_error` | retry, then raise `APIError` |
     /// | key missing or invalid, body unreadable or too large | 400 `invalid_request_error` | raise `InvalidRequestError` at once |
     /// | quota exceeded | 429 `rate_limit_error` | raise `RateLimitError` at once |
-    /// | store unavailable or full, overloaded | 503 `api_error` | retry, then raise `APIError` |
+    /// | store unavailable or full, overloaded, reconcile failed | 503 `api_error` | retry, then raise `APIError` |
     /// | record unreadable | 503 `api_error` | raise `APIError` at once |
     /// | scope unresolved, internal | 500 `api_error` | raise `APIError` at once |
     ///
@@ -255,6 +255,7 @@ fn is_retryable(code: RefusalCode) -> bool {
         code,
         RefusalCode::InProgress
             | RefusalCode::QuotaExceeded
+            | RefusalCode::ReconcileFailed
             | RefusalCode::StoreUnavailable
             | RefusalCode::StoreFull
             | RefusalCode::Overloaded

@@ -88,6 +88,19 @@ impl<St: Store> Core<St> {
     }
 }
 
+/// An ownership whose lease has been short, renewed; given up where that fails.
+pub(crate) async fn lengthened<St: Store>(
+    ownership: Ownership<St>,
+) -> Result<Ownership<St>, RefusalCode> {
+    let code = match ownership.renew().await {
+        Ok(Settled::FencedOut | Settled::Missing) => RefusalCode::InProgress,
+        Ok(_) if !ownership.is_short() => return Ok(ownership),
+        Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
+    };
+    ownership.give_up().await;
+    Err(code)
+}
+
 /// What becomes of a record in the end.
 #[derive(Clone)]
 pub(crate) enum Settlement {
@@ -150,8 +163,15 @@ impl<St: Store> Ownership<St> {
         self.owner.key()
     }
 
-    pub(crate) fn is_committed(&self) -> bool {
-        self.lease.is_committed()
+    /// Whether the record may be freed: nobody has committed itself, as far as that is known.
+    pub(crate) fn may_be_forgotten(&self) -> bool {
+        let asked = self.core.config.take_over() == TakeOver::Always && self.attempt > 1;
+        !asked && !self.lease.is_committed()
+    }
+
+    /// Whether anybody waits for the answer.
+    pub(crate) fn is_client_gone(&self) -> bool {
+        self.progress.is_client_gone()
     }
 
     /// Whether another attempt may own the record by now.

@@ -136,23 +136,6 @@ impl fmt::Debug for Reply<'_> {
 )]
 pub struct Retention(pub Duration);
 
-/// What happens to a key whose owner was lost: it panicked, its service failed, its response broke off, or
-/// its lease lapsed.
-///
-/// Where the owner had passed its [point of no return](crate::Idempotency::point_of_no_return), `Rerun` acts as
-/// `Refuse`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnLost {
-    /// The next equal request runs the handler, which sees `attempt` 2. The default.
-    #[default]
-    Rerun,
-    /// Nobody runs it again: 409 `idempotency_outcome_unknown` until an operator forgets the key or it expires.
-    ///
-    /// A claim that the store applied, but whose answer was lost in an outage longer than its lease, counts as lost too.
-    Refuse,
-}
-
 /// What a request meets while the first one with its key still runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InFlight {

@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode};
 /// | `idempotency_mismatch` | 422 | it is known with another fingerprint |
 /// | `idempotency_in_progress` | 409, `Retry-After` | the first request with it is still running |
 /// | `idempotency_outcome_unknown` | 409 | the first was lost and may not run again |
+/// | `idempotency_reconcile_failed` | 503, `Retry-After` | the first was lost, and nobody could tell what became of it |
 /// | `idempotency_response_unavailable` | 409, `Location` | the first is done, its response was not kept |
 /// | `idempotency_quota_exceeded` | 429, `Retry-After` | this principal holds too many live keys |
 /// | `idempotency_store_unavailable` | 503, `Retry-After` | the store failed |
@@ -39,6 +40,8 @@ pub enum RefusalCode {
     InProgress,
     /// The first request was lost and may not run again.
     OutcomeUnknown,
+    /// The first request was lost, and the reconcile hook could not tell what became of it.
+    ReconcileFailed,
     /// The operation is done and its response was not kept.
     ResponseUnavailable,
     /// This principal holds too many live keys.
@@ -94,6 +97,11 @@ impl RefusalCode {
                 "idempotency_outcome_unknown",
                 StatusCode::CONFLICT,
                 "The first request with this idempotency key was interrupted; its outcome is unknown.",
+            ),
+            Self::ReconcileFailed => (
+                "idempotency_reconcile_failed",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It could not be found out what became of the first request with this idempotency key.",
             ),
             Self::ResponseUnavailable => (
                 "idempotency_response_unavailable",
@@ -158,6 +166,7 @@ impl RefusalCode {
         Self::Mismatch,
         Self::InProgress,
         Self::OutcomeUnknown,
+        Self::ReconcileFailed,
         Self::ResponseUnavailable,
         Self::QuotaExceeded,
         Self::StoreUnavailable,

@@ -144,6 +144,9 @@ const fn title(code: RefusalCode) -> &'static str {
         RefusalCode::Mismatch => "Idempotency-Key is already used",
         RefusalCode::InProgress => "A request is outstanding for this Idempotency-Key",
         RefusalCode::OutcomeUnknown => "The outcome for this Idempotency-Key is unknown",
+        RefusalCode::ReconcileFailed => {
+            "The outcome for this Idempotency-Key could not be found out"
+        }
         RefusalCode::ResponseUnavailable => "The response for this Idempotency-Key was not kept",
         RefusalCode::QuotaExceeded => "Too many Idempotency-Keys are in use",
         RefusalCode::StoreUnavailable => "Idempotency records are unavailable",
@@ -266,6 +269,7 @@ mod tests {
             retryable.collect::<Vec<_>>(),
             [
                 RefusalCode::InProgress,
+                RefusalCode::ReconcileFailed,
                 RefusalCode::QuotaExceeded,
                 RefusalCode::StoreUnavailable,
                 RefusalCode::StoreFull,

@@ -59,6 +59,7 @@ mod tests {
             (400, "idempotency_error", false),
             (409, "idempotency_error", true),
             (400, "idempotency_error", false),
+            (503, "api_error", true),
             (400, "idempotency_error", false),
             (429, "rate_limit_error", false),
             (503, "api_error", true),

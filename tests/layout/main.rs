@@ -13,9 +13,9 @@ mod tokens;
 /// everything in the folder of its name.
 const LEVELS: &[&str] = &[
     "body bounds canonical clock cors drive fingerprint key pointer quoted shield snapshot store/error",
-    "endpoint error event future key_policy lease policy refusal store/claim",
+    "endpoint error event future key_policy lease on_lost policy refusal store/claim",
     "config form framing parameters scope source store/traits store/wire",
-    "answer capture claiming context guard identify run store/boxed store/memory unowned upload waiting",
+    "answer capture claiming context guard identify reconcile run store/boxed store/memory unowned upload waiting",
     "exchange",
     "service",
     "knobs layer limits",

@@ -193,7 +193,7 @@ async fn each_endpoint_says_who_runs_after_an_owner_was_lost() {
         (OnLost::Rerun, OnLost::Refuse, [true, false]),
     ] {
         for layer in in_any_order(Endpoint::post("/own").on_lost(own), |layer| {
-            layer.on_lost(of_layer)
+            layer.on_lost(of_layer.clone())
         }) {
             let service = service(&layer, &Handler::default());
             for (path, rerun) in ["/own", "/plain"].into_iter().zip(rerun) {

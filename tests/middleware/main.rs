@@ -18,6 +18,7 @@ mod heard;
 mod modes;
 mod policies;
 mod readiness;
+mod reconcile;
 mod replay;
 mod scripted;
 mod secrets;

@@ -1,0 +1,69 @@
+//! An operation whose attempt was lost: the application is asked what became of it, under the lease of the next one.
+
+use bytes::Bytes;
+use http::Request;
+use http::request::Parts;
+
+use crate::answer::{completed, recorded};
+use crate::body::Buffered;
+use crate::config::Config;
+use crate::drive::{caught, within};
+use crate::guard::{Ownership, Settlement};
+use crate::identify::Identity;
+use crate::key::IdempotencyKey;
+use crate::on_lost::{Lost, Reconcile, Reconciled};
+use crate::refusal::RefusalCode;
+use crate::store::claim::Settled;
+use crate::store::traits::Store;
+use crate::unowned::Instead;
+
+/// Asks the hook. The ownership comes back where the handler is to run.
+///
+/// What has happened is recorded first and answered then, as any later request will be answered.
+pub(crate) async fn reconcile<St: Store>(
+    config: &Config,
+    hook: &Reconcile,
+    ownership: Ownership<St>,
+    parts: &Parts,
+    body: &[u8],
+    identity: &Identity,
+) -> Result<Ownership<St>, Instead> {
+    // Nobody to be answered: the handler will not start, and the record is given back as it was.
+    if ownership.is_client_gone() {
+        return Ok(ownership);
+    }
+    let lost = Lost {
+        key: IdempotencyKey::new(&identity.key),
+        record: identity.record_key,
+        attempt: ownership.attempt(),
+        request: Request::from_parts(parts.clone(), Bytes::copy_from_slice(body)),
+    };
+    let asking = within(hook.at_most, caught(async { hook.ask(lost).await }));
+    let response = match ownership.renewing(asking).await {
+        Some(Ok(Ok(Reconciled::Done(response)))) => response,
+        Some(Ok(Ok(Reconciled::NotDone))) => return Ok(ownership),
+        Some(Ok(Err(_)) | Err(_)) | None => {
+            let refusal = config.refusal(RefusalCode::ReconcileFailed);
+            ownership.give_up().await;
+            return Err(Instead::Refuse(refusal));
+        }
+    };
+
+    let (head, body) = response.into_parts();
+    let whole = (body.len() <= config.max_kept_response).then(|| Buffered::new(body, None));
+    let completed = completed(config, &head, whole.as_ref(), ownership.record_key());
+    let (payload, tombstone) = (completed.payload().clone(), completed.tombstone().clone());
+    let payload = match ownership.settle(Settlement::Complete(completed)).await {
+        Some(Settled::Applied) => payload,
+        Some(Settled::Tombstoned) => tombstone,
+        Some(Settled::FencedOut | Settled::Missing) => {
+            return Err(Instead::Refuse(config.refusal(RefusalCode::InProgress)));
+        }
+        None => {
+            return Err(Instead::Refuse(
+                config.refusal(RefusalCode::StoreUnavailable),
+            ));
+        }
+    };
+    Err(recorded(&payload).map_or_else(Instead::Refuse, Instead::Replay))
+}
