@@ -1,5 +1,6 @@
 //! What the clones of a layer have in common, and how they claim.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,11 +9,12 @@ use tokio::time::Instant;
 use crate::bounds::Bounds;
 use crate::clock;
 use crate::config::Config;
-use crate::drive::{caught, until};
+use crate::drive::{caught, until, within};
 use crate::endpoint::Endpoint;
 use crate::event::Warning;
+use crate::keeper::Keeper;
 use crate::shield::shielded;
-use crate::store::claim::{Claim, ClaimRequest};
+use crate::store::claim::{Claim, ClaimRequest, Settled};
 use crate::store::error::{StoreError, StoreErrorKind};
 use crate::store::traits::Store;
 use crate::waiting::WaitingRoom;
@@ -23,6 +25,7 @@ pub(crate) struct Core<St> {
     pub(crate) config: Config,
     pub(crate) bounds: Arc<Bounds>,
     pub(crate) waiting: Arc<WaitingRoom>,
+    pub(crate) keeper: Arc<Keeper>,
 }
 
 impl<St> Core<St> {
@@ -42,6 +45,7 @@ impl<St> Clone for Core<St> {
             config: self.config.clone(),
             bounds: Arc::clone(&self.bounds),
             waiting: Arc::clone(&self.waiting),
+            keeper: Arc::clone(&self.keeper),
         }
     }
 }
@@ -70,7 +74,7 @@ impl<St: Store> Core<St> {
         } = &*self.bounds;
         detached.load(Ordering::Relaxed) < self.config.max_detached
             && unsettled.load(Ordering::Relaxed) < self.config.max_unsettled
-            && unsettled_bytes.load(Ordering::Relaxed) < Config::MAX_UNSETTLED_BYTES
+            && unsettled_bytes.load(Ordering::Relaxed) < self.config.max_unsettled_bytes
     }
 
     /// Claims, and repeats it once: the claim id makes that one claim.
@@ -106,6 +110,17 @@ impl<St: Store> Core<St> {
                 kind: StoreErrorKind::Ambiguous,
                 may_be_applied: true,
             }),
+        }
+    }
+
+    /// What the store answers in time. One that panics has failed, and must not take the handler or its answer with it.
+    pub(crate) async fn answered(
+        &self,
+        call: impl Future<Output = Result<Settled, StoreError>>,
+    ) -> Option<Settled> {
+        match within(self.config.store_timeout, caught(call)).await {
+            Some(Ok(Ok(settled))) => Some(settled),
+            Some(Ok(Err(_)) | Err(_)) | None => None,
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) max_kept_response: usize,
     pub(crate) max_request_bytes: usize,
     pub(crate) max_unsettled: usize,
+    pub(crate) max_unsettled_bytes: usize,
     pub(crate) max_waiters: usize,
     pub(crate) max_waiters_per_key: usize,
     pub(crate) methods: Vec<Method>,
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
     pub(crate) on_lost: OnLost,
     pub(crate) on_store_error: OnStoreError,
+    pub(crate) renew_in_background: bool,
     pub(crate) require_key: bool,
     pub(crate) retention: Duration,
     pub(crate) retry_after: Duration,
@@ -60,9 +62,6 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// The bytes of outcomes that the store has not taken yet; more are not accepted.
-    pub(crate) const MAX_UNSETTLED_BYTES: usize = 64 << 20;
-
     /// The same configuration, as this endpoint has it.
     pub(crate) fn at(&self, endpoint: &Endpoint) -> Self {
         let mut config = self.clone();
@@ -193,6 +192,7 @@ impl Default for Config {
             max_kept_response: 1 << 20,
             max_request_bytes: 2 << 20,
             max_unsettled: 1_024,
+            max_unsettled_bytes: 64 << 20,
             max_waiters: 10_000,
             max_waiters_per_key: 1_000,
             methods: vec![Method::POST],
@@ -201,6 +201,7 @@ impl Default for Config {
             observer: None,
             on_lost: OnLost::default(),
             on_store_error: OnStoreError::default(),
+            renew_in_background: false,
             require_key: false,
             retention: Duration::from_secs(24 * 60 * 60),
             retry_after: Duration::from_secs(1),

@@ -94,6 +94,11 @@ pub enum Warning {
     /// An execution ended after another attempt, or an operator, had taken its record: its client has got its answer, the
     /// record is another's.
     FencedOut,
+    /// A renewal failed; it is repeated as long as the execution is within its time. Said of each.
+    NotRenewed,
+    /// The lease of an execution was lost: renewals failed for too long, its thread was blocked, it was fenced out, or it is
+    /// beyond [`max_execution`](crate::IdempotencyLayer::max_execution). Another attempt may run beside it. Said once.
+    LeaseLost,
     /// The store did not take what became of an execution, an outcome for the most part. It is asked again for
     /// [`settle_for`](crate::IdempotencyLayer::settle_for).
     NotRecorded,
@@ -127,12 +132,14 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// A short name, for labels of metrics: `fenced_out`, `not_recorded`, `given_up`, `nearly_full`, `lease_clamped`,
-    /// `retention_clamped` or `form_refused`.
+    /// A short name, for labels of metrics: `fenced_out`, `not_renewed`, `lease_lost`, `not_recorded`, `given_up`,
+    /// `nearly_full`, `lease_clamped`, `retention_clamped` or `form_refused`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FencedOut => "fenced_out",
+            Self::NotRenewed => "not_renewed",
+            Self::LeaseLost => "lease_lost",
             Self::NotRecorded => "not_recorded",
             Self::GivenUp => "given_up",
             Self::NearlyFull { .. } => "nearly_full",
@@ -147,6 +154,8 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FencedOut => f.write_str("an execution ended after its record was taken from it"),
+            Self::NotRenewed => f.write_str("the store did not renew a lease; it is asked again"),
+            Self::LeaseLost => f.write_str("an execution has lost its lease"),
             Self::NotRecorded => {
                 f.write_str("the store did not take an outcome; it is asked again")
             }

@@ -81,7 +81,7 @@ where
     let (body, share) = upload.into_body();
     let request = Request::from_parts(parts, body);
     let run = run(config, &progress, &ownership, service, request);
-    let run = ownership.renewing(run).await;
+    let run = ownership.executing(run).await;
     drop(share);
 
     // 4. Settle, before the client sees the response.

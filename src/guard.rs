@@ -1,6 +1,6 @@
 //! Ownership of a record: kept alive while the handler runs, settled once, given up when dropped.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use crate::bounds::Share;
 use crate::claiming::{Core, Unclaimed};
 use crate::clock;
 use crate::context::{Claimed, Idempotency};
-use crate::drive::{beside, caught, until, within};
+use crate::drive::until;
 use crate::event::Warning;
 use crate::future::Progress;
 use crate::key::RecordKey;
 use crate::lease::Lease;
 use crate::policy::{Mode, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::renewals::Renewals;
 use crate::store::boxed::BoxStore;
 use crate::store::claim::{Claim, ClaimRequest, Completed, Owned, Owner, Settled, TakeOver};
 use crate::store::error::{StoreError, StoreErrorKind};
@@ -122,11 +123,9 @@ impl Settlement {
 ///
 /// Dropped before it was settled, it settles what can be settled without waiting; the lease does the rest.
 pub(crate) struct Ownership<St: Store> {
-    core: Arc<Core<St>>,
+    renewals: Renewals<St>,
     progress: Arc<Progress>,
-    owner: Owner,
     attempt: u32,
-    lease: Arc<Lease>,
     started: AtomicBool,
     decided: Option<Settlement>,
     ended: bool,
@@ -143,11 +142,13 @@ impl<St: Store> Ownership<St> {
         running: Share,
     ) -> Self {
         Self {
-            core,
+            renewals: Renewals {
+                core,
+                owner: Owner::new(*request.key(), owned.fence(), request.claim_id()),
+                lease: Arc::new(Lease::new(request.lease(), sent_at, owned.lease_left())),
+            },
             progress,
-            owner: Owner::new(*request.key(), owned.fence(), request.claim_id()),
             attempt: owned.attempt(),
-            lease: Arc::new(Lease::new(request.lease(), sent_at, owned.lease_left())),
             started: AtomicBool::new(false),
             decided: None,
             ended: false,
@@ -155,18 +156,22 @@ impl<St: Store> Ownership<St> {
         }
     }
 
+    fn core(&self) -> &Arc<Core<St>> {
+        &self.renewals.core
+    }
+
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }
 
     pub(crate) fn record_key(&self) -> &RecordKey {
-        self.owner.key()
+        self.renewals.owner.key()
     }
 
     /// Whether the record may be freed: nobody has committed itself, as far as that is known.
     pub(crate) fn may_be_forgotten(&self) -> bool {
-        let asked = self.core.config.take_over() == TakeOver::Always && self.attempt > 1;
-        !asked && !self.lease.is_committed()
+        let asked = self.core().config.take_over() == TakeOver::Always && self.attempt > 1;
+        !asked && !self.renewals.lease.is_committed()
     }
 
     /// Whether anybody waits for the answer.
@@ -176,26 +181,26 @@ impl<St: Store> Ownership<St> {
 
     /// Whether another attempt may own the record by now.
     pub(crate) fn is_lost(&self) -> bool {
-        self.lease.is_lost()
+        self.renewals.lease.is_lost()
     }
 
     /// Whether too little is left of the lease to begin with.
     pub(crate) fn is_short(&self) -> bool {
-        self.lease.is_short()
+        self.renewals.lease.is_short()
     }
 
     /// The handler's view of this ownership.
     pub(crate) fn context(&self, key: &str) -> Idempotency {
         let claimed = Claimed {
-            bounds: Arc::clone(&self.core.bounds),
-            mode: self.core.config.mode,
-            store: BoxStore::shared(Arc::clone(&self.core.store)),
-            owner: self.owner,
+            bounds: Arc::clone(&self.core().bounds),
+            mode: self.core().config.mode,
+            store: BoxStore::shared(Arc::clone(&self.core().store)),
+            owner: self.renewals.owner,
             attempt: self.attempt,
-            lease: Arc::clone(&self.lease),
-            store_timeout: self.core.config.store_timeout,
+            lease: Arc::clone(&self.renewals.lease),
+            store_timeout: self.core().config.store_timeout,
         };
-        Idempotency::new(key, *self.owner.key(), Some(claimed))
+        Idempotency::new(key, *self.renewals.owner.key(), Some(claimed))
     }
 
     pub(crate) fn has_started(&self) -> bool {
@@ -207,66 +212,29 @@ impl<St: Store> Ownership<St> {
         self.started.store(true, Ordering::Release);
     }
 
-    /// Drives `work`, renewing the lease beside it for as long as it takes.
-    pub(crate) fn renewing<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
-        beside(work, self.renew_for_ever())
-    }
-
-    async fn renew_for_ever(&self) {
-        // The limit is one of executions: what is decided is kept until the store has taken it.
-        let limit = (self.core.config.max_execution).filter(|_| self.decided.is_none());
-        let stop = limit.map(|limit| clock::later(self.lease.claimed_at(), limit));
-        let soon = || clock::later(Instant::now(), self.lease.length() / 12);
-        let mut renew_at = self.lease.renew_at();
-        while stop.is_none_or(|stop| renew_at < stop) {
-            clock::sleep_until(renew_at).await;
-            renew_at = match self.renew().await {
-                // Never at once again, whatever the lease says: a lost one is not extended.
-                Ok(Settled::Applied | Settled::Tombstoned) => self.lease.renew_at().max(soon()),
-                Ok(Settled::FencedOut | Settled::Missing) => break,
-                Err(()) => soon(),
-            };
-        }
-        if let Some(stop) = stop.filter(|_| !self.lease.is_lost()) {
-            clock::sleep_until(stop).await;
-        }
-        self.lease.lose();
-        pending().await
+    /// Drives an execution, its lease renewed as long as it may take.
+    pub(crate) fn executing<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
+        self.renewals.executing(work)
     }
 
     /// Renews once; `Err` where the store failed.
     pub(crate) async fn renew(&self) -> Result<Settled, ()> {
-        let (lease, committed) = (&self.lease, self.lease.is_committed());
-        let sent_at = Instant::now();
-        let renewal = async {
-            self.core
-                .store
-                .renew(&self.owner, lease.length(), committed)
-                .await
-        };
-        match self.answered(renewal).await {
-            Some(settled @ (Settled::Applied | Settled::Tombstoned)) => {
-                lease.renewed(sent_at, committed);
-                Ok(settled)
-            }
-            Some(settled) => {
-                lease.lose();
-                Ok(settled)
-            }
-            None => Err(()),
-        }
+        self.renewals.renew().await
     }
 
     /// Settles; `None` where the store failed: then settling goes on beside the request.
     pub(crate) async fn settle(mut self, settlement: Settlement) -> Option<Settled> {
         self.decided = Some(settlement.clone());
-        let first_try = self.renewing(self.answered(self.apply(&settlement))).await;
+        let first_try = self
+            .renewals
+            .settling(self.core().answered(self.apply(&settlement)))
+            .await;
         if let Some(settled) = first_try {
             self.ends(settled);
             return first_try;
         }
         self.warn(Warning::NotRecorded);
-        let bounds = &self.core.bounds;
+        let bounds = &self.core().bounds;
         let unsettled = (
             bounds.take(|bounds| &bounds.unsettled, 1),
             bounds.take(|bounds| &bounds.unsettled_bytes, settlement.bytes()),
@@ -287,19 +255,19 @@ impl<St: Store> Ownership<St> {
 
     /// Past the lease too: the fence makes that safe.
     async fn settle_in_the_end(mut self, settlement: Settlement) {
-        let over = clock::later(Instant::now(), self.core.config.settle_for);
+        let over = clock::later(Instant::now(), self.core().config.settle_for);
         let settling = async {
             let mut pause = Pause::default();
             while Instant::now() < over {
                 pause.next().await;
-                let answer = self.answered(self.apply(&settlement)).await;
+                let answer = self.core().answered(self.apply(&settlement)).await;
                 if answer.is_some() {
                     return answer;
                 }
             }
             None
         };
-        match self.renewing(settling).await {
+        match self.renewals.settling(settling).await {
             Some(settled) => self.ends(settled),
             None => self.warn(Warning::GivenUp),
         }
@@ -313,29 +281,19 @@ impl<St: Store> Ownership<St> {
     }
 
     fn warn(&self, warning: Warning) {
-        self.core.config.warn(warning, Some(*self.record_key()));
-    }
-
-    /// What the store answers in time. One that panics has failed, and must not take the handler or its
-    /// answer with it.
-    async fn answered(
-        &self,
-        call: impl Future<Output = Result<Settled, StoreError>>,
-    ) -> Option<Settled> {
-        match within(self.core.config.store_timeout, caught(call)).await {
-            Some(Ok(Ok(settled))) => Some(settled),
-            Some(Ok(Err(_)) | Err(_)) | None => None,
-        }
+        self.core().config.warn(warning, Some(*self.record_key()));
     }
 
     async fn apply(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
-        let (store, owner) = (&*self.core.store, &self.owner);
+        let (store, owner) = (&*self.core().store, &self.renewals.owner);
         match settlement {
             Settlement::Complete(completed) => store.complete(owner, completed).await,
             Settlement::Release => store.release(owner).await,
             Settlement::Abandon => {
-                if self.lease.is_unconfirmed() {
-                    store.renew(owner, self.lease.length(), true).await?;
+                if self.renewals.lease.is_unconfirmed() {
+                    store
+                        .renew(owner, self.renewals.lease.length(), true)
+                        .await?;
                 }
                 store.abandon(owner).await
             }

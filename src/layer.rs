@@ -47,6 +47,7 @@ impl<St: Store> IdempotencyLayer<St> {
             config: Config::default(),
             bounds: Arc::default(),
             waiting: Arc::default(),
+            keeper: Arc::default(),
         })
     }
 
@@ -58,6 +59,7 @@ impl<St: Store> IdempotencyLayer<St> {
             config: core.config,
             bounds: core.bounds,
             waiting: core.waiting,
+            keeper: core.keeper,
         })
     }
 

@@ -20,6 +20,7 @@ pub(crate) struct Lease {
     lost: AtomicBool,
     committed: AtomicBool,
     confirmed: AtomicBool,
+    told: AtomicBool,
     signal: Notify,
 }
 
@@ -34,6 +35,7 @@ impl Lease {
             lost: AtomicBool::new(false),
             committed: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             signal: Notify::new(),
         }
     }
@@ -86,6 +88,11 @@ impl Lease {
         self.lost.load(Ordering::Acquire)
     }
 
+    /// Whether nobody has told of the loss yet.
+    pub(crate) fn is_first_to_tell(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
+    }
+
     /// Returns when the lease is lost.
     pub(crate) async fn lost(&self) {
         loop {
@@ -94,6 +101,7 @@ impl Lease {
                 return;
             }
             tokio::select! {
+                biased;
                 () = signal => {}
                 () = clock::sleep_until(self.ends_at()) => {}
             }

@@ -44,6 +44,22 @@ impl<St: Store> IdempotencyLayer<St> {
         self.with(|config| config.lease = lease)
     }
 
+    /// Renews the leases of all live claims in one task of the layer, instead of beside each handler. Default: beside.
+    ///
+    /// A handler that blocks its thread for two thirds of the lease is presumed lost, because nothing else of its request
+    /// runs meanwhile. With this its lease is renewed by another thread, on a runtime of several; best is still
+    /// `tokio::task::spawn_blocking`, because a blocked thread serves nobody. It costs an allocation and two
+    /// messages between tasks per execution. [`max_execution`](Self::max_execution) bounds it all the same.
+    ///
+    /// ```
+    /// # use tower_idempotency::IdempotencyLayer;
+    /// let layer = IdempotencyLayer::default().renew_in_background();
+    /// # let _ = layer;
+    /// ```
+    pub fn renew_in_background(self) -> Self {
+        self.with(|config| config.renew_in_background = true)
+    }
+
     /// How long an execution is kept alive, from its claim; then renewal stops, the lease-lost signal rises, and the
     /// record becomes abandoned at the end of its lease. Default: 15 minutes; `None` for no limit.
     ///
@@ -201,7 +217,7 @@ impl<St: Store> IdempotencyLayer<St> {
         self.with(|config| config.max_detached = most)
     }
 
-    /// How many outcomes may wait for a store that fails (and 64 MiB of them); new claims are refused with 503
+    /// How many outcomes may wait for a store that fails; new claims are refused with 503
     /// `idempotency_overloaded` beyond. Default: 1,024.
     ///
     /// ```
@@ -217,5 +233,23 @@ impl<St: Store> IdempotencyLayer<St> {
     pub fn max_unsettled(self, most: usize) -> Self {
         assert!(most > 0, "max_unsettled takes at least 1, not 0");
         self.with(|config| config.max_unsettled = most)
+    }
+
+    /// How many bytes of outcomes may wait for a store that fails; new claims are refused with 503
+    /// `idempotency_overloaded` beyond. Default: 64 MiB.
+    ///
+    /// ```
+    /// # use tower_idempotency::IdempotencyLayer;
+    /// let layer = IdempotencyLayer::default().max_unsettled_bytes(16 << 20);
+    /// # let _ = layer;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// For zero, which would refuse every claim.
+    #[track_caller]
+    pub fn max_unsettled_bytes(self, most: usize) -> Self {
+        assert!(most > 0, "max_unsettled_bytes takes at least 1, not 0");
+        self.with(|config| config.max_unsettled_bytes = most)
     }
 }

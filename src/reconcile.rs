@@ -39,7 +39,7 @@ pub(crate) async fn reconcile<St: Store>(
         request: Request::from_parts(parts.clone(), Bytes::copy_from_slice(body)),
     };
     let asking = within(hook.at_most, caught(async { hook.ask(lost).await }));
-    let response = match ownership.renewing(asking).await {
+    let response = match ownership.executing(asking).await {
         Some(Ok(Ok(Reconciled::Done(response)))) => response,
         Some(Ok(Ok(Reconciled::NotDone))) => return Ok(ownership),
         Some(Ok(Err(_)) | Err(_)) | None => {

@@ -3,6 +3,7 @@
 mod leases;
 mod outages;
 mod panics;
+mod renewals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -305,6 +306,21 @@ async fn too_many_unsettled_outcomes_refuse_new_claims() {
     store.heal();
     assert_eq!(layer.drain(LONG).await.left, 0);
     assert_eq!(send(&service, keyed("m", "a")).await.status, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_bytes_of_unsettled_outcomes_refuse_new_claims() {
+    let (store, layer, handler) = world();
+    let service = handler.at_once(&layer.clone().max_unsettled_bytes(1));
+    store.always(Verb::Complete, Fault::Before(StoreErrorKind::NotApplied));
+    send(&service, keyed("k", "a")).await;
+
+    let answer = send(&service, keyed("another", "a")).await;
+
+    assert_eq!(answer.code(), "idempotency_overloaded");
+    store.heal();
+    assert_eq!(layer.drain(LONG).await.left, 0);
+    assert_eq!(send(&service, keyed("another", "a")).await.status, 201);
 }
 
 #[tokio::test(start_paused = true)]

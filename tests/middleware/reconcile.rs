@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_idempotency::{

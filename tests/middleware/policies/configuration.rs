@@ -96,6 +96,8 @@ fn a_wrong_configuration_panics_where_it_is_written_and_says_what_to_do() {
     }
     let none = refused(|| drop(layer().max_detached(0)));
     assert_eq!(none, "max_detached takes at least 1, not 0");
+    let none = refused(|| drop(layer().max_unsettled_bytes(0)));
+    assert_eq!(none, "max_unsettled_bytes takes at least 1, not 0");
     let none = refused(|| drop(layer().max_unsettled(0)));
     assert_eq!(none, "max_unsettled takes at least 1, not 0");
     let twice = refused(|| drop(layer().endpoints(["POST /a/{id}", "PUT /a/{name}"])));

@@ -1,0 +1,149 @@
+//! The renewals of one claim: beside its handler, or in the background.
+
+use std::future::{Future, pending};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::claiming::Core;
+use crate::clock;
+use crate::drive::beside;
+use crate::event::Warning;
+use crate::lease::Lease;
+use crate::store::claim::{Owner, Settled};
+use crate::store::traits::Store;
+
+/// What keeps one claim alive.
+pub(crate) struct Renewals<St> {
+    pub(crate) core: Arc<Core<St>>,
+    pub(crate) owner: Owner,
+    pub(crate) lease: Arc<Lease>,
+}
+
+impl<St> Clone for Renewals<St> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+            owner: self.owner,
+            lease: Arc::clone(&self.lease),
+        }
+    }
+}
+
+impl<St: Store> Renewals<St> {
+    /// Drives an execution, its lease renewed as long as it may take.
+    pub(crate) fn executing<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
+        // At once, not at the first poll: the work is polled before, and may block.
+        let in_background = (self.core.config.renew_in_background)
+            .then(|| {
+                let renewals = self.clone();
+                let slack = self.lease.length() / 12;
+                self.core.keeper.keep(self.first(), slack, move || {
+                    let renewals = renewals.clone();
+                    Box::pin(async move { renewals.turn().await })
+                })
+            })
+            .flatten();
+        beside(work, async move {
+            match in_background {
+                Some(_keeping) => pending().await,
+                None => self.while_executing().await,
+            }
+        })
+    }
+
+    /// Drives the settlement of what is decided, the lease renewed for as long as that takes.
+    pub(crate) fn settling<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
+        beside(work, async {
+            let mut renew_at = self.lease.renew_at();
+            while !matches!(
+                self.renew_at(renew_at).await,
+                Ok(Settled::FencedOut | Settled::Missing)
+            ) {
+                renew_at = self.next();
+            }
+            pending::<()>().await;
+        })
+    }
+
+    /// Renews once; `Err` where the store failed.
+    pub(crate) async fn renew(&self) -> Result<Settled, ()> {
+        let (lease, committed) = (&self.lease, self.lease.is_committed());
+        let sent_at = Instant::now();
+        let renewal = async {
+            let store = &*self.core.store;
+            store.renew(&self.owner, lease.length(), committed).await
+        };
+        match self.core.answered(renewal).await {
+            Some(settled @ (Settled::Applied | Settled::Tombstoned)) => {
+                lease.renewed(sent_at, committed);
+                Ok(settled)
+            }
+            Some(settled) => {
+                lease.lose();
+                Ok(settled)
+            }
+            None => Err(()),
+        }
+    }
+
+    async fn while_executing(&self) {
+        let mut next = Some(self.first());
+        while let Some(moment) = next {
+            clock::sleep_until(moment).await;
+            next = self.turn().await;
+        }
+        pending().await
+    }
+
+    /// When the first turn is due.
+    fn first(&self) -> Instant {
+        let renew_at = self.lease.renew_at();
+        self.stop().map_or(renew_at, |stop| stop.min(renew_at))
+    }
+
+    /// Does what is due; says when the next turn is, if there is one.
+    async fn turn(&self) -> Option<Instant> {
+        let stop = self.stop();
+        let is_over = stop.is_some_and(|stop| Instant::now() >= stop);
+        let goes_on = !is_over
+            && match self.renew().await {
+                Ok(Settled::FencedOut | Settled::Missing) => false,
+                Ok(_) => true,
+                Err(()) => {
+                    self.warn(Warning::NotRenewed);
+                    true
+                }
+            };
+        if !goes_on {
+            self.lease.lose();
+        }
+        if self.lease.is_lost() && self.lease.is_first_to_tell() {
+            self.warn(Warning::LeaseLost);
+        }
+        let next = self.next();
+        goes_on.then(|| stop.map_or(next, |stop| stop.min(next)))
+    }
+
+    /// When an execution is over its time.
+    fn stop(&self) -> Option<Instant> {
+        let limit = self.core.config.max_execution;
+        limit.map(|limit| clock::later(self.lease.claimed_at(), limit))
+    }
+
+    async fn renew_at(&self, moment: Instant) -> Result<Settled, ()> {
+        clock::sleep_until(moment).await;
+        self.renew().await
+    }
+
+    /// When to renew after this: never at once again, whatever the lease says. A lost one is not extended, one that was
+    /// not renewed is tried soon.
+    fn next(&self) -> Instant {
+        let soon = clock::later(Instant::now(), self.lease.length() / 12);
+        self.lease.renew_at().max(soon)
+    }
+
+    fn warn(&self, warning: Warning) {
+        (self.core.config).warn(warning, Some(*self.owner.key()));
+    }
+}

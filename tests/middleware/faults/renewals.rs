@@ -1,0 +1,162 @@
+//! Renewals that fail, and handlers that block their thread.
+
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use tokio::runtime::Handle;
+use tower_idempotency::Warning;
+
+use super::*;
+use crate::heard::Heard;
+use crate::support::Guarded;
+
+/// The warnings since the last look.
+fn warnings(heard: &Heard) -> Vec<Warning> {
+    let events = heard.take();
+    events.iter().filter_map(|event| event.warning()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_that_fail_are_told_of_and_the_loss_of_the_lease_once() {
+    for background in [false, true] {
+        let (store, layer, handler) = world();
+        let heard = Heard::default();
+        let layer = match background {
+            true => heard.of(layer).renew_in_background(),
+            false => heard.of(layer),
+        };
+        let service = handler.held(&layer);
+        store.next(Verb::Renew, Fault::Before(StoreErrorKind::NotApplied));
+        let owner = tokio::spawn(service.clone().oneshot(keyed("k", "a")));
+
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        assert_eq!(warnings(&heard), [Warning::NotRenewed], "and then it was");
+        store.always(Verb::Renew, Fault::Before(StoreErrorKind::NotApplied));
+        tokio::time::sleep(Duration::from_secs(61)).await;
+
+        let said = warnings(&heard);
+        let lost = said.iter().filter(|said| **said == Warning::LeaseLost);
+        assert_eq!(lost.count(), 1, "{said:?}");
+        assert!(said.len() > 10, "each renewal is told of: {said:?}");
+        handler.open();
+        owner.await.unwrap().unwrap();
+        assert_eq!(warnings(&heard), [], "nobody else has taken the record");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_beyond_its_time_loses_its_lease_and_that_is_told() {
+    for background in [false, true] {
+        let (store, layer, handler) = world();
+        let heard = Heard::default();
+        let layer = heard.of(layer).max_execution(Duration::from_secs(45));
+        let layer = match background {
+            true => layer.renew_in_background(),
+            false => layer,
+        };
+        let service = handler.held(&layer);
+        let owner = tokio::spawn(service.clone().oneshot(keyed("k", "a")));
+        tokio::time::sleep(Duration::from_secs(44)).await;
+        assert_eq!((warnings(&heard), store.calls(Verb::Renew)), (vec![], 4));
+
+        tokio::time::sleep(Duration::from_secs(30)).await;
+
+        assert_eq!(warnings(&heard), [Warning::LeaseLost]);
+        assert_eq!(store.calls(Verb::Renew), 4);
+        assert!(!record(&layer).await.unwrap().is_live());
+        handler.open();
+        owner.await.unwrap().unwrap();
+    }
+}
+
+/// A handler that sees time jump while nothing else of its task runs, and what it saw of its lease afterwards.
+fn jumping(handler: &Handler, layer: &IdempotencyLayer<Arc<Scripted>>, jump: Duration) -> Guarded {
+    handler.answering(
+        layer,
+        move |request: Request<RequestBody<Body>>| async move {
+            // One poll moves the clock, and gives nobody else a turn.
+            let _ = poll_once(&mut Box::pin(tokio::time::advance(jump)));
+            let key = request.extensions().get::<Idempotency>().unwrap();
+            created(&key.is_lease_lost().to_string())
+        },
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_was_blocked_finds_its_lease_lost_before_the_store_lets_it_go() {
+    for (jump, lost) in [(28, false), (29, true)] {
+        let (store, layer, handler) = world();
+        // The store counts the lease from a second after it was asked for.
+        store.next(Verb::Claim, Fault::SlowBefore(Duration::from_secs(1)));
+        let service = jumping(&handler, &layer, Duration::from_secs(jump));
+
+        let answer = send(&service, keyed("k", "a")).await;
+
+        assert_eq!(answer.text(), lost.to_string());
+        assert_eq!(answer.outcome, Outcome::Executed { recorded: true });
+        assert_eq!(store.calls(Verb::Renew), 0);
+    }
+}
+
+/// Whether the record of a handler that blocks its thread is renewed. Real threads and real time: the handler
+/// blocks until this has seen what becomes of its lease.
+async fn is_renewed(layer: IdempotencyLayer<Arc<Scripted>>) -> bool {
+    let layer = layer.lease(Duration::from_millis(300));
+    let (unblock, blocked) = mpsc::channel::<()>();
+    let blocked = Arc::new(Mutex::new(blocked));
+    let handler = Handler::default();
+    let service = handler.answering(&layer, move |_| {
+        let blocked = Arc::clone(&blocked);
+        async move {
+            let _ = blocked.lock().unwrap().recv();
+            created("done")
+        }
+    });
+    let owner = tokio::spawn(service.oneshot(keyed("k", "a")));
+    let renewed = loop {
+        if layer.store().calls(Verb::Renew) >= 5 {
+            break true;
+        }
+        if record(&layer).await.is_some_and(|record| !record.is_live()) {
+            break false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    drop(unblock);
+    owner.await.unwrap().unwrap();
+    renewed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_thread_keeps_its_lease_in_the_background_and_only_there() {
+    let layer = || IdempotencyLayer::new(Scripted::new());
+
+    assert!(!is_renewed(layer()).await);
+    assert!(is_renewed(layer().renew_in_background()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_task_renews_for_all_and_for_nobody_once_they_have_ended() {
+    let (store, layer, handler) = world();
+    let layer = layer.renew_in_background();
+    let service = handler.held(&layer);
+    let keys = ["a", "b", "c", "d"];
+    let owners = keys.map(|key| tokio::spawn(service.clone().oneshot(keyed(key, "x"))));
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    assert_eq!(store.calls(Verb::Renew), 3 * keys.len());
+    let metrics = Handle::current().metrics();
+    assert_eq!(metrics.num_alive_tasks(), keys.len() + 1);
+
+    for owner in owners {
+        handler.open();
+        settle().await;
+        drop(owner);
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+
+    assert_eq!(store.calls(Verb::Renew), 3 * keys.len());
+    assert_eq!(layer.drain(LONG).await.left, 0);
+    drop((service, layer));
+    settle().await;
+    assert_eq!(metrics.num_alive_tasks(), 0);
+}
