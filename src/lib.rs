@@ -230,14 +230,15 @@
 //! ## Blocking handlers
 //!
 //! The lease is renewed by the request's own future. A handler that does not yield for two thirds of the lease (20 of
-//! 30 seconds by default) is presumed lost, and another request may start. Blocking work belongs into `spawn_blocking`.
+//! 30 seconds by default) is presumed lost, and another request may start. Blocking work belongs into `spawn_blocking`;
+//! where it cannot be moved, [`IdempotencyLayer::renew_in_background`] renews from another thread.
 //!
 //! ## What at-least-once means after a crash
 //!
 //! A process that dies between a handler's effect and its record leaves a lease that lapses. By default
 //! ([`OnLost::Rerun`]) the next request runs the handler again, which sees [`Idempotency::attempt`] 2. Where that is not
-//! acceptable: [`OnLost::Refuse`], or [`Idempotency::point_of_no_return`] right before the effect, or hand
-//! [`Idempotency::child`] to the service that has the effect, so that it recognises the second attempt.
+//! acceptable: [`OnLost::Refuse`], or [`OnLost::reconcile`], which asks whether it happened, or
+//! [`Idempotency::point_of_no_return`] right before the effect, or hand [`Idempotency::child`] to the service that has the effect, so that it recognises the second attempt.
 //!
 //! ## Secrets in snapshots
 //!
@@ -259,6 +260,7 @@
 //! | [`namespace`](IdempotencyLayer::namespace) | empty |
 //! | [`retention`](IdempotencyLayer::retention) | 24 hours from the first request |
 //! | [`lease`](IdempotencyLayer::lease) · [`max_execution`](IdempotencyLayer::max_execution) | 30 seconds · 15 minutes |
+//! | [`renew_in_background`](IdempotencyLayer::renew_in_background) | no |
 //! | [`keep`](IdempotencyLayer::keep) | [`Keep::Success`] |
 //! | [`on_lost`](IdempotencyLayer::on_lost) | [`OnLost::Rerun`] |
 //! | [`in_flight`](IdempotencyLayer::in_flight) | [`InFlight::reject`] |
@@ -273,7 +275,8 @@
 //! | [`keep_headers`](IdempotencyLayer::keep_headers) · [`drop_headers`](IdempotencyLayer::drop_headers) | none · none beside the usual |
 //! | [`mode`](IdempotencyLayer::mode) · [`enabled`](IdempotencyLayer::enabled) | [`Mode::Enforce`] · yes |
 //! | [`on_event`](IdempotencyLayer::on_event) | nobody is told |
-//! | [`max_detached`](IdempotencyLayer::max_detached) · [`max_unsettled`](IdempotencyLayer::max_unsettled) | 1,024 · 1,024 (and 64 MiB) |
+//! | [`max_detached`](IdempotencyLayer::max_detached) | 1,024 |
+//! | [`max_unsettled`](IdempotencyLayer::max_unsettled) · [`max_unsettled_bytes`](IdempotencyLayer::max_unsettled_bytes) | 1,024 · 64 MiB |
 //!
 //! # Features
 //!
