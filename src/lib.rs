@@ -360,6 +360,8 @@ pub use scope::{Anonymous, Scope};
 pub use service::IdempotencyService;
 pub use source::KeyFrom;
 pub use store::boxed::BoxStore;
+#[cfg(feature = "test-util")]
+pub use store::chaos::{ChaosClock, ChaosStore};
 pub use store::claim::{
     Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State, TakeOver,
 };

@@ -1,6 +1,8 @@
 //! Stores: the contract, and what ships with the crate.
 
 pub(crate) mod boxed;
+#[cfg(feature = "test-util")]
+pub(crate) mod chaos;
 pub(crate) mod claim;
 pub(crate) mod error;
 #[cfg(feature = "memory")]
