@@ -100,6 +100,7 @@ impl Lease {
             if self.is_lost() {
                 return;
             }
+            // In order: which comes first must not be drawn, or a test with a seed would not replay.
             tokio::select! {
                 biased;
                 () = signal => {}
