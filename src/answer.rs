@@ -82,6 +82,7 @@ pub(crate) fn decide<R: Body, St: Store>(
         status,
         headers,
         trailers,
+        has_ended: whole.is_some(),
         attempt: ownership.attempt(),
     };
     let keep = head.extensions.get().unwrap_or(&config.keep);

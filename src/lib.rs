@@ -308,6 +308,7 @@ mod fingerprint;
 mod form;
 mod framing;
 mod future;
+mod grpc;
 mod guard;
 mod identify;
 mod keeper;

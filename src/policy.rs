@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::grpc::{self, GRPC_STATUS};
 use crate::shield::shielded;
 
 /// Which outcomes are kept; everything else frees the key, so that a retry runs the handler again.
@@ -23,13 +24,38 @@ use crate::shield::shielded;
 /// let declined_too = Keep::when(|reply| reply.status().is_success() || reply.status() == 402);
 /// # let _ = declined_too;
 /// ```
+///
+/// # gRPC
+///
+/// The HTTP status of a gRPC response says nothing. Where its content type is `application/grpc` or
+/// `application/grpc+…`, `Success` and `Final` go by its `grpc-status`, which stands in the trailers, or in the headers
+/// where there is no body:
+///
+/// | `grpc-status` | `Success` | `Final` | in HTTP |
+/// |---|---|---|---|
+/// | 0 OK | kept | kept | 200 |
+/// | 3 INVALID_ARGUMENT, 9 FAILED_PRECONDITION, 11 OUT_OF_RANGE | freed | kept | 400 |
+/// | 5 NOT_FOUND | freed | kept | 404 |
+/// | 6 ALREADY_EXISTS | freed | kept | 409, but for good |
+/// | 1 CANCELLED, 4 DEADLINE_EXCEEDED | freed | freed | 408 |
+/// | 7 PERMISSION_DENIED, 16 UNAUTHENTICATED | freed | freed | 403, 401 |
+/// | 8 RESOURCE_EXHAUSTED, 10 ABORTED | freed | freed | 429, 409 |
+/// | 2 UNKNOWN, 12 UNIMPLEMENTED, 13 INTERNAL, 14 UNAVAILABLE, 15 DATA_LOSS, any other | freed | freed | 5xx |
+/// | none, and the response has ended: clients take it for UNKNOWN | freed | freed | 5xx |
+/// | none yet, and the response flows: it is over [`max_kept_response`](crate::IdempotencyLayer::max_kept_response), or was not over within [`hold_for`](crate::IdempotencyLayer::hold_for) | tombstone | tombstone | |
+///
+/// The last row is the one where nothing is known: running twice is the worse mistake, so that the key is not freed.
+/// A [`Keep::when`] closure reads [`Reply::grpc_status`].
+///
+/// gRPC-Web carries its trailers in the body and is not recognised: this layer belongs inside of the one that
+/// translates (`tonic_web::GrpcWebLayer`).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Keep {
-    /// 2xx and 3xx. The default.
+    /// 2xx and 3xx; of gRPC the status 0. The default.
     #[default]
     Success,
-    /// All but what a retry may mend: 401, 403, 408, 409, 425, 429 and 5xx.
+    /// All but what a retry may mend: 401, 403, 408, 409, 425, 429 and 5xx. Of gRPC the statuses 0, 3, 5, 6, 9 and 11.
     Final,
     /// Every response that the handler gave.
     All,
@@ -56,6 +82,15 @@ impl Keep {
     pub(crate) fn keeps(&self, reply: &Reply<'_>) -> bool {
         let status = reply.status;
         match self {
+            Self::Success | Self::Final if grpc::is_grpc(reply.headers) => {
+                match reply.grpc_status() {
+                    Some(0) => true,
+                    Some(3 | 5 | 6 | 9 | 11) => matches!(self, Self::Final),
+                    Some(_) => false,
+                    // Not known yet. Running twice would be the worse mistake.
+                    None => !reply.has_ended && status.is_success(),
+                }
+            }
             Self::Success => status.is_success() || status.is_redirection(),
             Self::Final => {
                 !status.is_server_error()
@@ -85,6 +120,7 @@ pub struct Reply<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) trailers: Option<&'a HeaderMap>,
+    pub(crate) has_ended: bool,
     pub(crate) attempt: u32,
 }
 
@@ -105,6 +141,24 @@ impl<'a> Reply<'a> {
     #[must_use]
     pub fn trailers(&self) -> Option<&'a HeaderMap> {
         self.trailers
+    }
+
+    /// The status of a gRPC response: that of the trailers, else of the headers. `None` for any other response, and for
+    /// one without a status, or without one yet because it is about to be streamed.
+    ///
+    /// ```
+    /// use tower_idempotency::Keep;
+    ///
+    /// let not_found_too = Keep::when(|reply| matches!(reply.grpc_status(), Some(0 | 5)));
+    /// # let _ = not_found_too;
+    /// ```
+    #[must_use]
+    pub fn grpc_status(&self) -> Option<i32> {
+        if !grpc::is_grpc(self.headers) {
+            return None;
+        }
+        let trailers = self.trailers.filter(|it| it.contains_key(&GRPC_STATUS));
+        grpc::status(trailers.unwrap_or(self.headers))
     }
 
     /// Which attempt gave this response.
@@ -239,6 +293,7 @@ mod tests {
             status,
             headers: &headers,
             trailers: None,
+            has_ended: true,
             attempt: 1,
         })
     }

@@ -4,6 +4,7 @@ mod commitment;
 mod configuration;
 mod construction;
 mod forms;
+mod grpc;
 mod handlers;
 mod lost;
 mod payloads;
