@@ -1,22 +1,29 @@
 //! The forms of the layer's own answers.
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use std::borrow::Cow;
+use serde_json::Value;
 
+use crate::form::grpc::Grpc;
 use crate::form::problem::Problem;
 use crate::form::wording::{Wording, Words};
+use crate::grpc::{is_grpc, status as grpc_status};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::shield::shielded;
 
+pub(crate) mod grpc;
 pub(crate) mod problem;
 mod stripe;
 mod wording;
 
 /// Gives a refusal its status and body; a closure will do.
 ///
-/// Only 4xx and 5xx are accepted: where a form sets another status or panics, [`ErrorForm::flat`] answers. The
+/// Only errors are accepted: 4xx and 5xx, and of gRPC a 200 of content type `application/grpc` without a body and with a
+/// `grpc-status` other than 0. Where a form makes anything else of a refusal or panics, [`ErrorForm::flat`] answers. The
 /// layer adds `Retry-After` and `Location`.
 ///
 /// # Examples
@@ -89,7 +96,7 @@ where
 #[must_use = "a form does nothing until it is given to a layer"]
 pub struct ErrorForm {
     shape: Shape,
-    wording: Wording,
+    wording: Wording<StatusCode>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +162,11 @@ impl ErrorForm {
         Problem::new()
     }
 
+    /// Trailers-only refusals for gRPC clients: see [`Grpc`].
+    pub const fn grpc() -> Grpc {
+        Grpc::new()
+    }
+
     /// Renames a code as it stands in answers. Default: [`RefusalCode::as_str`].
     ///
     /// # Panics
@@ -174,7 +186,7 @@ impl ErrorForm {
     /// For anything but 4xx and 5xx.
     #[track_caller]
     pub fn status(mut self, code: RefusalCode, status: StatusCode) -> Self {
-        self.wording.answer_with(code, status);
+        self.wording.answer_with(code, error_status(code, status));
         self
     }
 
@@ -204,6 +216,8 @@ impl Form for ErrorForm {
             status,
             detail,
         } = self.wording.words(refusal, status);
+        // Escaped by their `Display`.
+        let (name, detail) = (Value::from(name), Value::from(detail));
         // Written out, because the order of the members is part of the form.
         let body = match self.shape {
             Shape::Flat => format!(
@@ -269,9 +283,9 @@ pub(crate) struct Rendered {
     pub(crate) is_form_refused: bool,
 }
 
-/// The answer in this form, or in the flat one where the form panics or sets another status than 4xx and 5xx.
+/// The answer in this form, or in the flat one where the form panics or makes no error of the refusal.
 pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
-    let response = shielded(|| form.render(refusal)).filter(|response| is_error(response.status()));
+    let response = shielded(|| form.render(refusal)).filter(is_refusal);
     let is_form_refused = response.is_none();
     let mut response = response.unwrap_or_else(|| ErrorForm::flat().render(refusal));
     if let Some(after) = refusal.retry_after() {
@@ -288,112 +302,43 @@ pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
     }
 }
 
+/// Whether it tells its client of an error, in the status of HTTP or in that of gRPC, which needs trailers only.
+fn is_refusal(response: &Response<Bytes>) -> bool {
+    let headers = response.headers();
+    is_error(response.status())
+        || response.status() == StatusCode::OK
+            && is_grpc(headers)
+            && response.body().is_empty()
+            && grpc_status(headers).is_some_and(|status| status != 0)
+}
+
 fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn the_built_in_forms_are_compact_and_in_order() {
-        let refusal = Refusal::new(RefusalCode::Mismatch);
-
-        for (form, expected) in [
-            (
-                &ErrorForm::flat() as &dyn Form,
-                r#"{"error":"idempotency_mismatch","detail":"…","status_code":422}"#,
-            ),
-            (
-                &ErrorForm::nested(),
-                r#"{"error":{"code":"idempotency_mismatch","message":"…","type":"invalid_request_error"}}"#,
-            ),
-            (
-                &ErrorForm::stripe(),
-                r#"{"error":{"type":"idempotency_error","code":"idempotency_mismatch","message":"…"}}"#,
-            ),
-            (
-                &ErrorForm::problem(),
-                r#"{"type":"about:blank","title":"Unprocessable Content","status":422,"detail":"…","code":"idempotency_mismatch","retryable":false}"#,
-            ),
-        ] {
-            let expected = expected.replace('…', refusal.detail());
-            assert_eq!(form.render(&refusal).body(), &expected);
-        }
-    }
-
-    #[test]
-    fn every_code_in_every_built_in_form_is_an_error_and_holds_its_code() {
-        let (flat, nested, stripe) = (ErrorForm::flat(), ErrorForm::nested(), ErrorForm::stripe());
-        let (problem, docs) = (
-            ErrorForm::problem(),
-            ErrorForm::problem().docs("https://d.example"),
-        );
-        let forms: [(&dyn Form, &str, &str); 5] = [
-            (&flat, "/error", "application/json"),
-            (&nested, "/error/code", "application/json"),
-            (&stripe, "/error/code", "application/json"),
-            (&problem, "/code", "application/problem+json"),
-            (&docs, "/code", "application/problem+json"),
-        ];
-
-        for code in RefusalCode::ALL {
-            for (form, pointer, content_type) in forms {
-                let Rendered {
-                    response,
-                    is_form_refused,
-                } = render(&Refusal::new(code), form);
-                let body = serde_json::from_slice::<serde_json::Value>(response.body()).unwrap();
-
-                assert!(!is_form_refused && is_error(response.status()), "{code}");
-                assert_eq!(response.headers()["content-type"], content_type);
-                assert_eq!(body.pointer(pointer).unwrap(), code.as_str());
-            }
-        }
-    }
-
-    #[test]
-    fn a_form_that_panics_or_makes_no_error_of_a_refusal_is_refused_itself() {
-        let refusal = Refusal::new(RefusalCode::InProgress);
-        let panics = |_: &Refusal| -> Response<Bytes> { panic!("a form that panics") };
-        let succeeds = |_: &Refusal| Response::new(Bytes::from_static(b"all is well"));
-
-        for form in [&panics as &dyn Form, &succeeds] {
-            let rendered = render(&refusal, form);
-
-            assert!(rendered.is_form_refused);
-            assert_eq!(rendered.response.status(), 409);
-        }
-    }
-
-    #[test]
-    fn when_to_try_again_and_where_are_headers_in_every_form() {
-        let refusal = Refusal::new(RefusalCode::ResponseUnavailable)
-            .retry_after_about(Duration::from_secs(3))
-            .at(Some(HeaderValue::from_static("/made/7")));
-        let own = |_: &Refusal| {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::GONE;
-            response
-        };
-        let wrong = |_: &Refusal| Response::new(Bytes::new());
-
-        for (form, status) in [
-            (&own as &dyn Form, 410),
-            (&wrong, 409),
-            (&ErrorForm::flat(), 409),
-            (&ErrorForm::nested(), 409),
-            (&ErrorForm::stripe(), 400),
-            (&ErrorForm::problem(), 409),
-        ] {
-            let response = render(&refusal, form).response;
-
-            assert_eq!(response.status(), status);
-            assert_eq!(response.headers()["retry-after"], "3");
-            assert_eq!(response.headers()["location"], "/made/7");
-        }
-    }
+/// The status that is set for a code.
+#[track_caller]
+fn error_status(code: RefusalCode, status: StatusCode) -> StatusCode {
+    assert!(
+        is_error(status),
+        "status takes 4xx or 5xx for {code}, not {}",
+        status.as_u16()
+    );
+    status
 }
+
+fn percent_encoded(text: &str, stays: impl Fn(u8) -> bool) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if stays(byte) {
+            encoded.push(byte.into());
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests;

@@ -345,6 +345,7 @@ pub use endpoint::Endpoint;
 pub use error::{InvalidEndpoint, LeaseLost};
 pub use event::{Event, Outcome, Warning};
 pub use fingerprint::Fingerprint;
+pub use form::grpc::Grpc;
 pub use form::problem::Problem;
 pub use form::{ErrorForm, Form};
 pub use future::ResponseFuture;

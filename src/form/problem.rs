@@ -1,7 +1,6 @@
 //! Problem details (RFC 9457).
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use bytes::Bytes;
 use http::header::LINK;
@@ -9,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::form::wording::{Wording, Words};
-use crate::form::{Form, answer, is_retryable};
+use crate::form::{Form, answer, error_status, is_retryable, percent_encoded};
 use crate::refusal::{Refusal, RefusalCode};
 
 /// Problem details (RFC 9457) as `application/problem+json`, from [`ErrorForm::problem`](crate::ErrorForm::problem).
@@ -37,7 +36,7 @@ use crate::refusal::{Refusal, RefusalCode};
 #[must_use = "a form does nothing until it is given to a layer"]
 pub struct Problem {
     docs: Option<Docs>,
-    wording: Wording,
+    wording: Wording<StatusCode>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ impl Problem {
     /// For anything but 4xx and 5xx.
     #[track_caller]
     pub fn status(mut self, code: RefusalCode, status: StatusCode) -> Self {
-        self.wording.answer_with(code, status);
+        self.wording.answer_with(code, error_status(code, status));
         self
     }
 
@@ -113,14 +112,15 @@ impl Form for Problem {
         } = self.wording.words(refusal, refusal.status());
         let (kind, title) = match &self.docs {
             Some(docs) => {
-                let name = fragment(name.as_str().unwrap_or_default());
-                (format!("{}#{name}", docs.url), title(code))
+                let url = &docs.url;
+                (format!("{url}#{}", fragment(name)), title(code))
             }
             None => (
                 "about:blank".to_owned(),
                 phrase(status).unwrap_or(title(code)),
             ),
         };
+        let (name, detail) = (Value::from(name), Value::from(detail));
         let body = format!(
             r#"{{"type":{},"title":{},"status":{},"detail":{detail},"code":{name},"retryable":{}}}"#,
             Value::from(kind),
@@ -189,16 +189,7 @@ fn is_web_url(url: &str) -> bool {
 
 /// A name as the fragment of a URL.
 fn fragment(name: &str) -> String {
-    let mut fragment = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if is_unreserved(byte) {
-            fragment.push(byte.into());
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(fragment, "%{byte:02X}");
-        }
-    }
-    fragment
+    percent_encoded(name, is_unreserved)
 }
 
 const fn is_unreserved(byte: u8) -> bool {

@@ -3,31 +3,27 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use http::StatusCode;
-use serde_json::Value;
-
-use crate::form::is_error;
 use crate::refusal::{Refusal, RefusalCode};
 
-/// The changes, by the code that they change.
+/// The changes, by the code that they change; `S` is what the form has for a status.
 #[derive(Clone, Debug)]
-pub(super) struct Wording(BTreeMap<&'static str, Change>);
+pub(super) struct Wording<S>(BTreeMap<&'static str, Change<S>>);
 
-#[derive(Clone, Debug, Default)]
-struct Change {
+#[derive(Clone, Debug)]
+struct Change<S> {
     name: Option<Cow<'static, str>>,
-    status: Option<StatusCode>,
+    status: Option<S>,
     detail: Option<Cow<'static, str>>,
 }
 
-/// What an answer says; name and detail escaped as JSON strings by their `Display`.
-pub(super) struct Words {
-    pub(super) name: Value,
-    pub(super) status: StatusCode,
-    pub(super) detail: Value,
+/// What an answer says.
+pub(super) struct Words<'a, S> {
+    pub(super) name: &'a str,
+    pub(super) status: S,
+    pub(super) detail: &'a str,
 }
 
-impl Wording {
+impl<S: Copy> Wording<S> {
     pub(super) const fn new() -> Self {
         Self(BTreeMap::new())
     }
@@ -38,13 +34,7 @@ impl Wording {
         self.change(code).name = Some(name);
     }
 
-    #[track_caller]
-    pub(super) fn answer_with(&mut self, code: RefusalCode, status: StatusCode) {
-        assert!(
-            is_error(status),
-            "status takes 4xx or 5xx for {code}, not {}",
-            status.as_u16()
-        );
+    pub(super) fn answer_with(&mut self, code: RefusalCode, status: S) {
         self.change(code).status = Some(status);
     }
 
@@ -53,19 +43,23 @@ impl Wording {
     }
 
     /// The words for a refusal, which has this status where it is not changed.
-    pub(super) fn words(&self, refusal: &Refusal, status: StatusCode) -> Words {
+    pub(super) fn words<'a>(&'a self, refusal: &'a Refusal, status: S) -> Words<'a, S> {
         let code = refusal.code().as_str();
         let change = self.0.get(code);
         let name = change.and_then(|change| change.name.as_deref());
         let detail = change.and_then(|change| change.detail.as_deref());
         Words {
-            name: name.unwrap_or(code).into(),
+            name: name.unwrap_or(code),
             status: change.and_then(|change| change.status).unwrap_or(status),
-            detail: detail.unwrap_or(refusal.detail()).into(),
+            detail: detail.unwrap_or(refusal.detail()),
         }
     }
 
-    fn change(&mut self, code: RefusalCode) -> &mut Change {
-        self.0.entry(code.as_str()).or_default()
+    fn change(&mut self, code: RefusalCode) -> &mut Change<S> {
+        self.0.entry(code.as_str()).or_insert(Change {
+            name: None,
+            status: None,
+            detail: None,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! The form of refusals.
 
+mod grpc;
 mod problems;
 
 use http::HeaderName;
