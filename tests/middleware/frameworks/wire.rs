@@ -183,6 +183,14 @@ impl Http2 {
         self.sender.send_request(post(&uri, &headers, body))
     }
 
+    /// Any request, to its head.
+    pub(super) fn request(
+        &mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
+        self.sender.send_request(request)
+    }
+
     pub(super) async fn exchange(&mut self, key: &str, body: &'static str) -> Answer {
         let response = bounded("an answer", self.send(key, body)).await.unwrap();
         bounded("its body", read(response)).await

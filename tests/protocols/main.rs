@@ -1,0 +1,12 @@
+//! The layer under what the protocols above and below HTTP do: gRPC, streams, upgrades, connections that end anyhow.
+
+#![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
+
+mod grpc;
+#[allow(dead_code, reason = "shared with the tests of the layer")]
+#[path = "../middleware/support.rs"]
+mod support;
+mod watch;
+#[allow(dead_code, reason = "shared with the tests of the layer")]
+#[path = "../middleware/frameworks/wire.rs"]
+mod wire;
