@@ -225,10 +225,9 @@ impl<St: Store> Ownership<St> {
     /// Settles; `None` where the store failed: then settling goes on beside the request.
     pub(crate) async fn settle(mut self, settlement: Settlement) -> Option<Settled> {
         self.decided = Some(settlement.clone());
-        let first_try = self
-            .renewals
-            .settling(self.core().answered(self.apply(&settlement)))
-            .await;
+        let first_try = self.core().answered(self.apply(&settlement));
+        let ends_lease = matches!(settlement, Settlement::Abandon);
+        let first_try = self.renewals.settling(ends_lease, first_try).await;
         if let Some(settled) = first_try {
             self.ends(settled);
             return first_try;
@@ -267,7 +266,8 @@ impl<St: Store> Ownership<St> {
             }
             None
         };
-        match self.renewals.settling(settling).await {
+        let ends_lease = matches!(settlement, Settlement::Abandon);
+        match self.renewals.settling(ends_lease, settling).await {
             Some(settled) => self.ends(settled),
             None => self.warn(Warning::GivenUp),
         }

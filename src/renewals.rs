@@ -52,9 +52,17 @@ impl<St: Store> Renewals<St> {
         })
     }
 
-    /// Drives the settlement of what is decided, the lease renewed for as long as that takes.
-    pub(crate) fn settling<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
-        beside(work, async {
+    /// Drives the settlement of what is decided, the lease renewed for as long as that takes, unless it is to end: a
+    /// renewal that crosses with an abandonment would undo it.
+    pub(crate) fn settling<F: Future>(
+        &self,
+        ends_lease: bool,
+        work: F,
+    ) -> impl Future<Output = F::Output> {
+        beside(work, async move {
+            if ends_lease {
+                return pending().await;
+            }
             let mut renew_at = self.lease.renew_at();
             while !matches!(
                 self.renew_at(renew_at).await,

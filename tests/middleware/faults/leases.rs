@@ -2,6 +2,9 @@
 
 use std::sync::Mutex;
 
+use http::Response;
+use tower::Layer;
+use tower::util::service_fn;
 use tower_idempotency::InFlight;
 
 use super::*;
@@ -209,4 +212,32 @@ async fn the_signal_of_a_lost_lease_counts_from_before_the_claim_was_sent() {
 
         assert_eq!(answer.text(), (rises_at * 1_000).to_string());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_when_its_lease_is_due_for_renewal_is_free_at_once() {
+    let store = Scripted::yielding(1);
+    let layer = IdempotencyLayer::new(Arc::clone(&store)).lease(LEASE);
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let failing = layer.layer(service_fn({
+        let gate = Arc::clone(&gate);
+        move |_: Request<RequestBody<Body>>| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.notified().await;
+                Err::<Response<Body>, _>("lost")
+            }
+        }
+    }));
+    let mut request = Box::pin(failing.oneshot(keyed("k", "a")));
+    for _ in 0..5 {
+        assert!(poll_once(&mut request).is_pending());
+    }
+
+    // Nobody polls it when it is time to renew.
+    tokio::time::advance(LEASE / 2).await;
+    gate.notify_one();
+    assert!(request.await.is_err());
+
+    assert!(!record(&layer).await.unwrap().is_live());
 }
