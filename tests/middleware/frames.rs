@@ -126,7 +126,8 @@ impl Body for Frames {
                 Step::Data(data) => Ok(Frame::data(Bytes::from_static(data.as_bytes()))),
                 Step::Trailers(trailers) => Ok(Frame::trailers(trailers)),
                 Step::Break(reason) => Err(Broke(reason)),
-                Step::Panic(reason) => std::panic::panic_any(reason),
+                // Without the report on stderr that `panic!` makes: it is no surprise.
+                Step::Panic(reason) => std::panic::resume_unwind(Box::new(reason)),
                 Step::Wait(pause) => {
                     *this.pause = Some(Box::pin(tokio::time::sleep(pause)));
                     continue;

@@ -38,15 +38,17 @@ pub(crate) enum Fault {
     Elsewhere,
     /// Panics without having been applied.
     Panic,
+    /// Is applied, and panics all the same.
+    PanicAfter,
 }
 
-/// A `MemoryStore` with a script of faults and a log of calls.
+/// A `MemoryStore` with a script of faults, and a count of calls.
 #[derive(Default)]
 pub(crate) struct Scripted {
     pub(crate) memory: MemoryStore,
     script: Mutex<VecDeque<(Verb, Fault)>>,
     for_ever: Mutex<Vec<(Verb, Fault)>>,
-    log: Mutex<Vec<Verb>>,
+    calls: Mutex<[usize; 6]>,
     yields: usize,
 }
 
@@ -80,16 +82,11 @@ impl Scripted {
 
     /// How often this verb was called.
     pub(crate) fn calls(&self, verb: Verb) -> usize {
-        self.log
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|called| **called == verb)
-            .count()
+        self.calls.lock().unwrap()[verb as usize]
     }
 
     fn fault(&self, verb: Verb) -> Option<Fault> {
-        self.log.lock().unwrap().push(verb);
+        self.calls.lock().unwrap()[verb as usize] += 1;
         let mut script = self.script.lock().unwrap();
         if let Some(at) = script.iter().position(|(of, _)| *of == verb) {
             return script.remove(at).map(|(_, fault)| fault);
@@ -123,7 +120,7 @@ impl Scripted {
                 tokio::spawn(async { run.send(()) });
                 has_run.await.unwrap();
             }
-            Some(Fault::Panic) => panic!("scripted"),
+            Some(Fault::Panic) => quiet_panic(),
             _ => {}
         }
         let answer = apply.await;
@@ -131,6 +128,7 @@ impl Scripted {
         match fault {
             Some(Fault::After(kind)) => return Err(StoreError::new(kind, "scripted")),
             Some(Fault::SlowAfter(pause)) => tokio::time::sleep(pause).await,
+            Some(Fault::PanicAfter) => quiet_panic(),
             _ => {}
         }
         answer
@@ -193,9 +191,17 @@ impl Store for Scripted {
     }
 
     async fn settled(&self, key: &RecordKey, fence: Fence, at_most: Duration) {
-        if matches!(self.fault(Verb::Settled), Some(Fault::Early)) {
-            return;
+        match self.fault(Verb::Settled) {
+            Some(Fault::Early) => return,
+            Some(Fault::Panic) => quiet_panic(),
+            Some(Fault::SlowBefore(pause)) => tokio::time::sleep(pause).await,
+            _ => {}
         }
         self.memory.settled(key, fence, at_most).await;
     }
+}
+
+/// A panic that is no surprise: without the report on stderr that `panic!` makes.
+fn quiet_panic() -> ! {
+    std::panic::resume_unwind(Box::new("scripted"))
 }

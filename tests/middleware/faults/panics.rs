@@ -1,5 +1,7 @@
 //! Stores that panic: a defect of theirs costs a record and never a handler or its answer.
 
+use tower_idempotency::InFlight;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -80,16 +82,39 @@ async fn a_store_that_panics_at_a_release_costs_the_key_and_never_the_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_at_the_claim_refuses_the_request() {
-    let (store, layer, handler) = world();
-    let service = handler.at_once(&layer);
-    for _ in 0..3 {
-        store.next(Verb::Claim, Fault::Panic);
+    for fault in [Fault::Panic, Fault::PanicAfter] {
+        let (store, layer, handler) = world();
+        let service = handler.at_once(&layer);
+        for _ in 0..3 {
+            store.next(Verb::Claim, fault);
+        }
+
+        let refused = send(&service, keyed("k", "a")).await;
+
+        assert_eq!(refused.code(), "idempotency_store_unavailable");
+        assert_eq!(layer.drain(LONG).await.left, 0);
+        assert_eq!((handler.executions(), store.calls(Verb::Claim)), (0, 4));
+        assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
     }
+}
 
-    let refused = send(&service, keyed("k", "a")).await;
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_while_it_is_watched_does_not_cut_off_who_waits() {
+    let (store, layer, handler) = world();
+    let layer = layer.in_flight(InFlight::wait(LONG));
+    let service = handler.held(&layer);
+    store.always(Verb::Settled, Fault::Panic);
+    let first = tokio::spawn(service.clone().oneshot(keyed("k", "a")));
+    settle().await;
+    let waiters = [(); 3].map(|()| tokio::spawn(send(&service, keyed("k", "a"))));
+    settle().await;
+    assert!(store.calls(Verb::Settled) >= 1);
 
-    assert_eq!(refused.code(), "idempotency_store_unavailable");
-    assert_eq!(layer.drain(LONG).await.left, 0);
-    assert_eq!((handler.executions(), store.calls(Verb::Claim)), (0, 4));
-    assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
+    handler.open();
+
+    assert_eq!(first.await.unwrap().unwrap().status(), 201);
+    for waiter in waiters {
+        assert!(waiter.await.unwrap().is_replay());
+    }
+    assert_eq!(handler.executions(), 1);
 }
