@@ -74,7 +74,11 @@ impl<St: Store> Core<St> {
         let over = clock::later(sent_at, request.lease()).max(once_more);
         let mut pause = Pause::default();
         while Instant::now() < over {
-            match until(over, self.ask(&request)).await {
+            // Counted anew, the lease must not outlive the claim that is given back.
+            let left = over.saturating_duration_since(Instant::now());
+            let lease = left.max(Duration::from_millis(1));
+            let again = request.clone().with_lease(lease);
+            match until(over, self.ask(&again)).await {
                 Some(Ok(Claim::Owned(owned))) => {
                     let claim = Ownership::new(self, progress, &request, owned, sent_at, running);
                     claim.give_up().await;

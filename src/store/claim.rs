@@ -59,6 +59,13 @@ impl ClaimRequest {
         self
     }
 
+    /// The same claim with another lease.
+    #[must_use]
+    pub(crate) const fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
     /// Which record.
     #[must_use]
     pub fn key(&self) -> &RecordKey {

@@ -58,6 +58,26 @@ async fn claims_that_a_hanging_store_does_not_answer_are_bounded_and_end_with_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_is_asked_for_again_and_again_is_over_with_its_first_lease() {
+    let applied = Fault::After(StoreErrorKind::Ambiguous);
+    let applied_late = Fault::SlowAfter(LONG);
+    for fault in [applied, Fault::PanicAfter, applied_late] {
+        let (store, layer, handler) = world();
+        let service = handler.at_once(&layer);
+        store.always(Verb::Claim, fault);
+        let start = Instant::now();
+
+        let refused = send(&service, keyed("k", "a")).await;
+        assert_eq!(refused.code(), "idempotency_store_unavailable");
+        assert_eq!(layer.drain(LONG).await.left, 0);
+
+        assert!(store.calls(Verb::Claim) >= 2);
+        assert!(start.elapsed() < 36 * SECOND, "a lease and a pause");
+        assert!(!record(&layer).await.unwrap().is_live(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_requests_that_follow_each_other_a_store_that_hangs_holds_no_more_than_the_bound() {
     let (store, layer, handler) = world();
     let layer = layer.max_detached(10);
