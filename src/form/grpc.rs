@@ -27,7 +27,7 @@ use crate::refusal::{Refusal, RefusalCode};
 /// | outcome unknown, response unavailable | 9 FAILED_PRECONDITION | the operation may have happened, or has: somebody has to look before another one is sent |
 /// | scope unresolved, internal, record unreadable | 9 FAILED_PRECONDITION | the service has to be mended first, and UNAVAILABLE or INTERNAL would be retried by many clients |
 /// | in progress | 10 ABORTED | it lost against the first request: the same one is to be sent again, later |
-/// | quota exceeded, store unavailable or full, overloaded | 14 UNAVAILABLE | nothing has happened, and the same request may succeed later by itself |
+/// | quota exceeded, store unavailable or full, overloaded, reconcile failed | 14 UNAVAILABLE | nothing has happened, and the same request may succeed later by itself |
 ///
 /// A handler's own statuses need no form. Which of them are kept is said at [`Keep`](crate::Keep).
 ///
@@ -169,6 +169,7 @@ const fn status(code: RefusalCode) -> i32 {
         RefusalCode::QuotaExceeded
         | RefusalCode::StoreUnavailable
         | RefusalCode::StoreFull
+        | RefusalCode::ReconcileFailed
         | RefusalCode::Overloaded => UNAVAILABLE,
     }
 }
@@ -199,7 +200,7 @@ mod tests {
 
         assert_eq!(
             answers,
-            [3, 3, 3, 10, 9, 9, 14, 14, 14, 14, 9, 9, 9, 3, 3],
+            [3, 3, 3, 10, 9, 14, 9, 14, 14, 14, 14, 9, 9, 9, 3, 3],
             "in the order of RefusalCode::ALL"
         );
     }

@@ -52,7 +52,7 @@ fn every_code_in_every_built_in_form_is_an_error_and_holds_its_code() {
                 response,
                 is_form_refused,
             } = render(&Refusal::new(code), form);
-            let body = serde_json::from_slice::<serde_json::Value>(response.body()).unwrap();
+            let body = serde_json::from_slice::<Value>(response.body()).unwrap();
 
             assert!(!is_form_refused && is_error(response.status()), "{code}");
             assert_eq!(response.headers()["content-type"], content_type);
