@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bounds::Bounds;
-use crate::drive::within;
+use crate::drive::{caught, within};
 use crate::error::LeaseLost;
 use crate::key::{ChildKey, Fence, IdempotencyKey, RecordKey};
 use crate::lease::Lease;
@@ -148,23 +148,25 @@ impl Idempotency {
         }
         lease.commit();
         let sent_at = Instant::now();
+        // A store that panics has failed, and must not take the handler with it.
+        let renewal = || caught(Store::renew(store, owner, lease.length(), true));
         let mark = async {
-            match Store::renew(store, owner, lease.length(), true).await {
+            match renewal().await {
+                Ok(Ok(settled)) => Ok(Ok(settled)),
                 // Once more with the same ids: renewing twice is renewing.
-                Err(_) => Store::renew(store, owner, lease.length(), true).await,
-                answer => answer,
+                Ok(Err(_)) | Err(_) => renewal().await,
             }
         };
         match within(claim.store_timeout, mark).await {
-            Some(Ok(Settled::Applied | Settled::Tombstoned)) => {
+            Some(Ok(Ok(Settled::Applied | Settled::Tombstoned))) => {
                 lease.renewed(sent_at, true);
                 Ok(())
             }
-            Some(Ok(Settled::FencedOut | Settled::Missing)) => {
+            Some(Ok(Ok(Settled::FencedOut | Settled::Missing))) => {
                 lease.lose();
                 Err(LeaseLost::FENCED_OUT)
             }
-            Some(Err(_)) | None => Err(LeaseLost::NOT_WRITTEN),
+            Some(Ok(Err(_)) | Err(_)) | None => Err(LeaseLost::NOT_WRITTEN),
         }
     }
 

@@ -118,3 +118,26 @@ async fn a_store_that_panics_while_it_is_watched_does_not_cut_off_who_waits() {
     }
     assert_eq!(handler.executions(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_at_a_mark_does_not_cut_the_handler_off() {
+    for panics in [1, 2] {
+        let (store, layer, handler) = world();
+        let service = handler.answering(&layer, |request| async move {
+            let key = request.extensions().get::<Idempotency>().unwrap();
+            match key.point_of_no_return().await {
+                Ok(()) => created("marked"),
+                Err(lost) => created(&lost.to_string()),
+            }
+        });
+        for _ in 0..panics {
+            store.next(Verb::Renew, Fault::Panic);
+        }
+
+        let answer = send(&service, keyed("k", "a")).await;
+
+        let told = ["marked", "the store did not confirm the mark in time"][panics - 1];
+        assert_eq!(answer.text(), told);
+        assert_eq!(answer.outcome, Outcome::Executed { recorded: true });
+    }
+}
