@@ -5,6 +5,7 @@ mod handlers;
 mod lengths;
 mod neighbours;
 mod over_http;
+#[allow(dead_code, reason = "shared with the tests of the protocols")]
 mod wire;
 
 use std::convert::Infallible;

@@ -7,13 +7,28 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use tower::{Layer, Service};
 
-/// Around a service: counts the requests that the server drops before they are answered.
+/// Around a service: counts the requests that the server begins, that are answered, and that it drops before they are.
 #[derive(Clone, Default)]
-pub(crate) struct Watch(Arc<AtomicU32>);
+pub(crate) struct Watch(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    begun: AtomicU32,
+    answered: AtomicU32,
+    given_up: AtomicU32,
+}
 
 impl Watch {
+    pub(crate) fn begun(&self) -> u32 {
+        self.0.begun.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn answered(&self) -> u32 {
+        self.0.answered.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn given_up(&self) -> u32 {
-        self.0.load(Ordering::SeqCst)
+        self.0.given_up.load(Ordering::SeqCst)
     }
 }
 
@@ -45,6 +60,7 @@ where
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
+        self.watch.0.begun.fetch_add(1, Ordering::SeqCst);
         let future = self.inner.call(request);
         let mut unanswered = Unanswered(Some(self.watch.clone()));
         Box::pin(async move {
@@ -59,14 +75,16 @@ struct Unanswered(Option<Watch>);
 
 impl Unanswered {
     fn answered(&mut self) {
-        self.0 = None;
+        if let Some(watch) = self.0.take() {
+            watch.0.answered.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
         if let Some(watch) = &self.0 {
-            watch.0.fetch_add(1, Ordering::SeqCst);
+            watch.0.given_up.fetch_add(1, Ordering::SeqCst);
         }
     }
 }

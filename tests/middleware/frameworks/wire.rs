@@ -98,6 +98,15 @@ impl Http1 {
         head
     }
 
+    /// The next so many bytes.
+    pub(super) async fn take(&mut self, bytes: usize) -> String {
+        let mut taken = vec![0; bytes];
+        bounded("bytes", self.0.read_exact(&mut taken))
+            .await
+            .unwrap();
+        String::from_utf8(taken).unwrap()
+    }
+
     /// One whole answer, whose length must be told.
     pub(super) async fn answer(&mut self) -> Raw {
         let head = self.head().await;
@@ -113,6 +122,16 @@ impl Http1 {
     pub(super) async fn exchange(&mut self, request: &str) -> Raw {
         self.send(request).await;
         self.answer().await
+    }
+
+    /// Says that nothing more comes from here.
+    pub(super) async fn shut(&mut self) {
+        self.0.get_mut().shutdown().await.unwrap();
+    }
+
+    /// Ends the connection by a reset, without a word.
+    pub(super) fn abort(self) {
+        self.0.get_ref().set_zero_linger().unwrap();
     }
 
     /// Everything until the server closes the connection, to which this is sent before.
