@@ -1,6 +1,7 @@
 //! What a record means for a request, what a response means for the record, and the answers in between.
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body;
@@ -167,5 +168,19 @@ pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<Re
     response
         .extensions_mut()
         .insert(Outcome::from(refusal.code()));
+    response
+}
+
+/// The answer to HEAD, which tells the length of a body that it does not have (RFC 9110, section 9.3.2). Over HTTP/2
+/// servers send what they are given, and clients reset the stream.
+pub(crate) fn without_body<R: Body<Data = Bytes>>(
+    response: Response<ResponseBody<R>>,
+) -> Response<ResponseBody<R>> {
+    let length = response.body().size_hint().exact().unwrap_or(0);
+    let mut response = response.map(|_| ResponseBody::whole(Buffered::default()));
+    if length > 0 {
+        let told = response.headers_mut().entry(CONTENT_LENGTH);
+        told.or_insert(length.into());
+    }
     response
 }

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tower::Service;
 
-use crate::answer::{refuse, replay};
+use crate::answer::{refuse, replay, without_body};
 use crate::body::{RequestBody, ResponseBody};
 use crate::config::Config;
 use crate::context::Idempotency;
@@ -37,7 +37,7 @@ pub(crate) enum Instead {
 
 /// The layer's own answer. Where the service runs instead: the context of a run without protection, or `None` for one
 /// that is none of the layer's business.
-pub(crate) fn answer_unowned<R: Body>(
+pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
     config: &Config,
     progress: &Progress,
     parts: &Parts,
@@ -50,7 +50,7 @@ pub(crate) fn answer_unowned<R: Body>(
     let tell = |outcome| config.report(|| Event::of(outcome, record_key));
     // A layer that only looks runs what somebody waits for.
     let acts = config.mode == Mode::Enforce || progress.is_client_gone();
-    match instead {
+    let answer = match instead {
         Instead::Pass => Err(None),
         Instead::RunUnprotected(context) => {
             tell(Outcome::Unprotected);
@@ -66,7 +66,12 @@ pub(crate) fn answer_unowned<R: Body>(
             let acts = acts || refusal.code() == RefusalCode::RequestBodyUnreadable;
             acts.then(|| refuse(config, &refusal)).ok_or(None)
         }
-    }
+    }?;
+    Ok(if parts.method == Method::HEAD {
+        without_body(answer)
+    } else {
+        answer
+    })
 }
 
 /// Runs the service, with its context where that is without protection, or as if there were no layer.

@@ -4,17 +4,18 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tower::Layer;
-use tower_idempotency::{IdempotencyLayer, InFlight, Store};
+use tower::{Layer, service_fn};
+use tower_idempotency::{IdempotencyLayer, InFlight, RequestBody, Store};
 
-use crate::support::{Handler, eventually, post};
+use crate::support::{Body, Handler, eventually, post};
 use crate::watch::Watch;
 use crate::wire::{Http2, PATIENCE, bounded, serve, serve_at_once};
 
@@ -179,4 +180,47 @@ async fn a_refusal_before_the_body_has_come_ends_its_stream_and_not_the_connecti
         assert_eq!(bounded("an answer", next).await.unwrap().status(), 201);
     }
     assert_eq!(handler.executions(), 2);
+}
+
+#[tokio::test]
+async fn whatever_answers_a_covered_head_has_no_body() {
+    let handler = Handler::default();
+    let counted = handler.clone();
+    let telling = service_fn(move |_: Request<RequestBody<Incoming>>| {
+        counted.start();
+        let response = Response::builder()
+            .status(201)
+            .header("content-length", "11");
+        let response = response.body(Body::default());
+        async { response }
+    });
+    let layer = IdempotencyLayer::default().methods([Method::POST, Method::HEAD]);
+    let address = serve(layer.layer(telling)).await;
+    let mut client = Http2::to(address).await;
+
+    for (path, status, replayed) in [
+        ("/charges", 201, false),
+        ("/charges", 201, true),
+        ("/charges?x=y", 422, false),
+    ] {
+        let mut head = post(
+            &format!("http://{address}{path}"),
+            &[("idempotency-key", "k")],
+            "",
+        );
+        *head.method_mut() = Method::HEAD;
+        let answer = bounded("an answer", client.request(head)).await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(
+            answer.headers().contains_key("idempotent-replayed"),
+            replayed
+        );
+        let length = if status == 201 { "11" } else { "126" };
+        assert_eq!(answer.headers()["content-length"], length);
+        let body = bounded("its end", answer.into_body().collect())
+            .await
+            .unwrap();
+        assert_eq!(body.to_bytes(), "");
+    }
+    assert_eq!(handler.executions(), 1);
 }
