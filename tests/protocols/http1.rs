@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tower::{Layer, service_fn};
-use tower_idempotency::{IdempotencyLayer, Outcome, RequestBody};
+use tower_idempotency::{IdempotencyLayer, InFlight, Outcome, RequestBody};
 
 use crate::support::{Body, Handler, created, eventually};
 use crate::watch::Watch;
