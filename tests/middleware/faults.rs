@@ -118,6 +118,39 @@ async fn a_claim_whose_answers_were_lost_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_may_have_been_applied_at_either_try_is_given_back() {
+    let not_applied = Fault::Before(StoreErrorKind::NotApplied);
+    let ambiguous = Fault::After(StoreErrorKind::Ambiguous);
+    for faults in [[not_applied, ambiguous], [ambiguous, not_applied]] {
+        let (store, layer, handler) = world();
+        let service = handler.at_once(&layer);
+        for fault in faults {
+            store.next(Verb::Claim, fault);
+        }
+
+        let answer = send(&service, keyed("k", "a")).await;
+
+        assert_eq!(answer.code(), "idempotency_store_unavailable");
+        assert!(record(&layer).await.unwrap().is_live(), "it was applied");
+        assert_eq!(layer.drain(LONG).await.left, 0);
+        assert!(record(&layer).await.is_none(), "{faults:?}");
+        assert_eq!(handler.executions(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_not_applied_at_either_try_is_not_asked_for_again() {
+    let (store, layer, handler) = world();
+    let service = handler.at_once(&layer);
+    store.always(Verb::Claim, Fault::Before(StoreErrorKind::NotApplied));
+
+    send(&service, keyed("k", "a")).await;
+
+    assert_eq!(layer.drain(LONG).await.left, 0);
+    assert_eq!(store.calls(Verb::Claim), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_at_the_claim_is_waited_for_no_longer_than_its_time_out() {
     for fault in [
         Fault::SlowBefore(Duration::from_secs(9)),
