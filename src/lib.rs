@@ -337,6 +337,9 @@ mod unowned;
 mod upload;
 mod waiting;
 
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
+
 pub use body::{RequestBody, ResponseBody};
 pub use context::Idempotency;
 #[cfg(feature = "axum")]

@@ -1,4 +1,4 @@
-//! What the README says is there.
+//! What the README and the page of guarantees say is there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,14 +35,13 @@ fn is_of(path: &Path, module: &str) -> bool {
     name == "tests" || path.iter().any(|part| part == name)
 }
 
-#[test]
-fn every_test_that_its_tables_name_exists() {
+/// Finds every test that the tables of this text name; there are at least so many.
+fn finds_the_tests_of(text: &str, at_least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = files_of(&root.join("tests"));
     files.append(&mut files_of(&root.join("src")));
-    let readme = include_str!("../README.md");
 
-    let named: Vec<_> = code_spans(readme)
+    let named: Vec<_> = code_spans(text)
         .filter_map(|span| span.rsplit_once("::"))
         .filter(|(module, _)| {
             module
@@ -52,7 +51,7 @@ fn every_test_that_its_tables_name_exists() {
         .collect();
 
     assert!(
-        named.len() >= 60,
+        named.len() >= at_least,
         "the tables name a test in every row: {named:?}"
     );
     for (module, test) in named {
@@ -62,4 +61,14 @@ fn every_test_that_its_tables_name_exists() {
             .any(|(path, text)| is_of(path, module) && text.contains(&test));
         assert!(is_there, "{module} has no {test}");
     }
+}
+
+#[test]
+fn every_test_that_its_tables_name_exists() {
+    finds_the_tests_of(include_str!("../README.md"), 70);
+}
+
+#[test]
+fn every_guarantee_names_a_test_that_exists() {
+    finds_the_tests_of(include_str!("../src/guarantees.md"), 30);
 }
