@@ -184,6 +184,9 @@ impl fmt::Debug for Lost {
 )]
 pub enum Reconciled {
     /// It happened, and this is its response.
+    ///
+    /// Of gRPC, by the content type: a message, its five bytes of framing included, is followed by `grpc-status: 0`; an
+    /// error has no body, as `tonic::Status::into_http` makes it.
     Done(Response<Bytes>),
     /// It did not happen, and will not.
     NotDone,

@@ -1,13 +1,14 @@
 //! An operation whose attempt was lost: the application is asked what became of it, under the lease of the next one.
 
 use bytes::Bytes;
-use http::Request;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request};
 
 use crate::answer::{completed, recorded};
 use crate::body::Buffered;
 use crate::config::Config;
 use crate::drive::{caught, within};
+use crate::grpc::{GRPC_STATUS, is_grpc};
 use crate::guard::{Ownership, Settlement};
 use crate::identify::Identity;
 use crate::key::IdempotencyKey;
@@ -50,7 +51,12 @@ pub(crate) async fn reconcile<St: Store>(
     };
 
     let (head, body) = response.into_parts();
-    let whole = (body.len() <= config.max_kept_response).then(|| Buffered::new(body, None));
+    // A message of gRPC is followed by its status, for which the hook's answer has no place.
+    let trailers = (is_grpc(&head.headers) && !body.is_empty()).then(|| {
+        let ok = HeaderValue::from_static("0");
+        HeaderMap::from_iter([(GRPC_STATUS.clone(), ok)])
+    });
+    let whole = (body.len() <= config.max_kept_response).then(|| Buffered::new(body, trailers));
     let completed = completed(config, &head, whole.as_ref(), ownership.record_key());
     let (payload, tombstone) = (completed.payload().clone(), completed.tombstone().clone());
     let payload = match ownership.settle(Settlement::Complete(completed)).await {

@@ -1,6 +1,7 @@
 //! gRPC: a service of tonic behind the layer, over loopback.
 
 mod calls;
+mod reconciling;
 mod refusals;
 mod streaming;
 mod wire_form;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use http::uri::PathAndQuery;
@@ -268,6 +269,15 @@ impl Shop {
         };
         bounded("an answer", call).await
     }
+}
+
+/// A message with the five bytes in front of it.
+fn framed(message: &impl prost::Message) -> Bytes {
+    let message = message.encode_to_vec();
+    let mut framed = vec![0];
+    framed.put_u32(message.len().try_into().unwrap());
+    framed.extend(message);
+    framed.into()
 }
 
 fn is_replay(metadata: &MetadataMap) -> bool {

@@ -1,9 +1,7 @@
 //! Every header, frame by frame, as a client that is no tonic gets them.
 
-use bytes::BufMut;
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use prost::Message;
 
 use super::*;
 use crate::wire::Http2;
@@ -33,15 +31,6 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
     pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
-}
-
-/// A message with the five bytes in front of it.
-fn framed(message: &impl Message) -> Bytes {
-    let message = message.encode_to_vec();
-    let mut framed = vec![0];
-    framed.put_u32(message.len().try_into().unwrap());
-    framed.extend(message);
-    framed.into()
 }
 
 async fn call(client: &mut Http2, address: SocketAddr, key: &str, cents: i64) -> Came {
