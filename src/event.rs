@@ -127,7 +127,7 @@ pub enum Warning {
         /// What is used.
         retention: Duration,
     },
-    /// A custom [`Form`](crate::Form) panicked, or set another status than 4xx or 5xx: the flat form answered.
+    /// A custom [`Form`](crate::Form) panicked, or made no error of a refusal: the flat form answered.
     FormRefused,
 }
 

@@ -27,9 +27,12 @@ use crate::refusal::{Refusal, RefusalCode};
 /// | outcome unknown, response unavailable | 9 FAILED_PRECONDITION | the operation may have happened, or has: somebody has to look before another one is sent |
 /// | scope unresolved, internal, record unreadable | 9 FAILED_PRECONDITION | the service has to be mended first, and UNAVAILABLE or INTERNAL would be retried by many clients |
 /// | in progress | 10 ABORTED | it lost against the first request: the same one is to be sent again, later |
-/// | quota exceeded, store unavailable or full, overloaded, reconcile failed | 14 UNAVAILABLE | nothing has happened, and the same request may succeed later by itself |
+/// | quota exceeded, store unavailable or full, overloaded, reconcile failed | 14 UNAVAILABLE | the method has not run for it, and the same request may succeed later by itself |
 ///
 /// A handler's own statuses need no form. Which of them are kept is said at [`Keep`](crate::Keep).
+///
+/// One layer has one form. Where a server speaks gRPC and HTTP, a clone with this form, around the gRPC services, and one
+/// with another share the store and the bounds.
 ///
 /// # Examples
 ///
@@ -60,8 +63,8 @@ use crate::refusal::{Refusal, RefusalCode};
 /// # What is compared
 ///
 /// The fingerprint is of the message's bytes. A client that encodes the message anew for a retry must come to the same
-/// bytes: `map` fields have no order (in Rust let prost make `BTreeMap`s of them), nor have the random ids and time
-/// stamps that some clients put in. Metadata, `grpc-timeout` among it, does not count.
+/// bytes: `map` fields have no order (in Rust let prost make `BTreeMap`s of them), and ids or time stamps that are made
+/// anew for each try make another request of it. Metadata, `grpc-timeout` among it, does not count.
 #[derive(Clone, Debug)]
 #[must_use = "a form does nothing until it is given to a layer"]
 pub struct Grpc {
