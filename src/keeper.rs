@@ -74,14 +74,15 @@ impl Keeper {
         kept.last += 1;
         let number = kept.last;
         kept.works.insert(number, work);
-        if !kept.is_driven {
-            kept.is_driven = true;
+        let is_driven = std::mem::replace(&mut kept.is_driven, true);
+        drop(kept);
+        if !is_driven {
+            // Without the lock: a runtime that has ended drops the driver on the spot.
             let driver = Driver(Arc::clone(self));
             runtime
                 .clone()
                 .spawn_blocking(move || runtime.spawn(driver.drive()));
         }
-        drop(kept);
         Some(Keeping {
             keeper: Arc::clone(self),
             number,
@@ -273,6 +274,20 @@ mod tests {
             drop(kept);
             assert!(*turns.lock().unwrap() > before);
         });
+    }
+
+    #[test]
+    fn a_runtime_that_has_ended_is_not_waited_for() {
+        let (keeper, turns) = (Arc::<Keeper>::default(), Arc::new(Mutex::new(0)));
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.enable_time().build().unwrap();
+        let ended = runtime.handle().clone();
+        drop(runtime);
+
+        let _entered = ended.enter();
+        let kept = counted(&keeper, SECOND, &turns);
+
+        assert!(kept.is_some() && !keeper.lock().is_driven);
     }
 
     #[test]
