@@ -140,6 +140,10 @@ impl Store for MapStore {
             Some(entry) => {
                 entry.payload = Some(completed.payload().clone());
                 entry.retention = completed.retention();
+                // The lease is over, unless it is all that keeps the record.
+                if entry.claimed_first.elapsed() < entry.retention {
+                    entry.lease = Duration::ZERO;
+                }
                 Settled::Applied
             }
         })
