@@ -1,7 +1,6 @@
 //! The service under test, in a process of its own.
 
 use std::env;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
@@ -143,6 +142,10 @@ async fn reconcile(remote: Remote, lost: Lost) -> Result<Reconciled, BoxError> {
     }
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "the process that has started it reads the address there"
+)]
 async fn serve(store: SocketAddr, policy: &str) {
     let remote = Remote(store);
     let on_lost = match policy {
@@ -161,7 +164,7 @@ async fn serve(store: SocketAddr, policy: &str) {
         .with_state(remote);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    writeln!(io::stdout(), "listening on {address}").unwrap();
+    println!("listening on {address}");
     axum::serve(listener, app).await.unwrap();
 }
 
