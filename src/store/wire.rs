@@ -130,11 +130,7 @@ where
 
 fn get_headers(payload: &mut Bytes) -> Option<HeaderMap> {
     let count = get_length(payload)?;
-    // Each header takes two bytes at least, so that a wrong count cannot ask for memory.
-    if count > payload.len() / 2 {
-        return None;
-    }
-    // A map makes room for names. It has room for fewer of them than there may be lines of one.
+    // A count may be wrong, and that of the lines of one name larger than a map of names may be.
     let mut headers = HeaderMap::with_capacity(count.min(256));
     for _ in 0..count {
         let name = match payload.try_get_u8().ok()? {
@@ -286,6 +282,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too much of it for Miri")]
     fn a_header_may_stand_any_number_of_times() {
         let lines = vec![("link".to_owned(), b"</>".to_vec()); 30_000];
         let head = headers(&lines);
