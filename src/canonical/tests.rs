@@ -137,6 +137,7 @@ fn numbers_that_a_double_may_merge_are_compared_by_bytes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much of it for Miri")]
 fn numbers_of_a_megabyte_are_read_in_one_pass() {
     let digits = "1".repeat(1 << 20);
     let zeros = "0".repeat(1 << 20);
@@ -154,6 +155,7 @@ fn numbers_of_a_megabyte_are_read_in_one_pass() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much of it for Miri")]
 fn an_exponent_may_undo_many_zeros() {
     let zeros = |count| "0".repeat(count);
 
@@ -227,6 +229,7 @@ fn a_member_that_stands_twice_is_compared_by_bytes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much of it for Miri")]
 fn nesting_ends_where_that_of_serde_json_does() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let nested = |levels| format!("{}1{}", open.repeat(levels), close.repeat(levels));
@@ -374,6 +377,7 @@ fn what_is_excluded_from_an_included_value_does_not_count() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much of it for Miri")]
 fn large_bodies_and_many_pointers_take_no_more_than_their_share() {
     let members = (0..50_000)
         .map(|at| format!("\"{at}\":{at}"))

@@ -80,6 +80,7 @@ fn a_string_is_a_key_as_it_stands_unescaped() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much of it for Miri")]
 fn an_integer_is_a_key_by_its_text_however_large() {
     let long = "9".repeat(1 << 20);
     for integer in [
@@ -256,6 +257,7 @@ fn members_that_serde_json_has_for_itself_are_like_others() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much of it for Miri")]
 fn deep_wide_and_long_bodies_are_read_without_recursion() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let wide = (0..100_000)

@@ -16,6 +16,7 @@ use super::*;
 const CASES: u64 = 4_000;
 
 #[test]
+#[cfg_attr(miri, ignore = "starts a process")]
 fn the_form_is_that_of_an_independent_implementation() {
     let cases = cases();
 
