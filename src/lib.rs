@@ -308,6 +308,17 @@ mod fingerprint;
 mod form;
 mod framing;
 mod future;
+#[cfg(any(
+    test,
+    all(
+        fuzzing,
+        feature = "canonical-json",
+        feature = "memory",
+        feature = "test-util"
+    )
+))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod guard;
 mod identify;

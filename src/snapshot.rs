@@ -22,7 +22,7 @@ pub(crate) enum Snapshot {
     /// The operation is done, its response was not kept.
     Tombstone {
         #[cfg_attr(
-            not(test),
+            not(any(test, fuzzing)),
             expect(dead_code, reason = "kept for operators and later readers")
         )]
         status: StatusCode,

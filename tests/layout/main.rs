@@ -19,6 +19,7 @@ const LEVELS: &[&str] = &[
     "exchange",
     "service",
     "knobs layer limits",
+    "fuzzing",
 ];
 
 /// Modules that only declare and re-export others. They import what they like; nobody inside
