@@ -256,3 +256,11 @@ impl Entry {
             .expires_in(self.expires_in())
     }
 }
+
+/// One test for each thing that a store must do; here, as in a crate of one's own.
+#[cfg(test)]
+mod tests {
+    use super::MapStore;
+
+    tower_idempotency::store_conformance!(MapStore::default);
+}

@@ -297,6 +297,8 @@ mod capture;
 mod claiming;
 mod clock;
 mod config;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod context;
 pub mod cors;
 mod drive;

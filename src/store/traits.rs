@@ -23,7 +23,7 @@ use crate::store::error::StoreError;
 /// * A record expires at `first claim + retention`, but never while its lease lives. An expired record is an absent
 ///   one; a late write of its owner may still be `Applied` while the store has not dropped it, or find it `Missing`.
 /// * A write of an owner applies only if fence AND claim id equal the record's, and the record is in flight. A
-///   repeated `complete` of the same owner is `Applied`.
+///   repeated `complete` of the same owner changes nothing and is `Applied`, also where the first was `Tombstoned`.
 /// * Fences strictly increase per record key, across release, [`forget`](Store::forget) and expiry.
 /// * Deadlines and expiry are on the store's clock.
 ///
@@ -35,6 +35,17 @@ use crate::store::error::StoreError;
 /// # Cancellation
 ///
 /// The layer may drop the future of a verb and repeat the verb with the same ids.
+///
+/// # Tests
+///
+/// With the feature `test-util` one line makes a test of everything that is said here: see the module `conformance`.
+///
+/// ```
+/// # #[cfg(all(feature = "memory", feature = "test-util"))] mod tests {
+/// # use tower_idempotency::MemoryStore as MyStore;
+/// tower_idempotency::store_conformance!(|| MyStore::new());
+/// # }
+/// ```
 pub trait Store: Send + Sync + 'static {
     /// Makes the request the owner of its record key, if nobody is.
     ///

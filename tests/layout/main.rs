@@ -16,7 +16,7 @@ const LEVELS: &[&str] = &[
     "endpoint error event future key_policy lease on_lost policy refusal store/claim",
     "config form framing parameters scope source store/traits store/wire",
     "answer capture claiming context guard identify reconcile renewals run store/boxed store/chaos store/memory unowned upload waiting",
-    "exchange",
+    "conformance exchange",
     "service",
     "knobs layer limits",
     "fuzzing",

@@ -5,15 +5,42 @@
 mod memory;
 mod model;
 mod polling;
-mod suite;
+mod support;
 
-suite::mount!(memory_store, tower_idempotency::MemoryStore::new());
-suite::mount!(
-    shared_store,
-    std::sync::Arc::new(tower_idempotency::MemoryStore::new())
-);
-suite::mount!(
-    boxed_store,
-    tower_idempotency::BoxStore::new(tower_idempotency::MemoryStore::new())
-);
-suite::mount!(polling_store, crate::polling::Polling::default());
+mod memory_store {
+    use tower_idempotency::{MemoryStore, store_conformance};
+
+    store_conformance!(
+        MemoryStore::new,
+        quota: |records| MemoryStore::new().max_records_per_scope(records),
+        room: |records| MemoryStore::new().max_records(records),
+        limit: |bytes| MemoryStore::new().max_bytes(bytes * 4),
+    );
+}
+
+mod shared_store {
+    use std::sync::Arc;
+
+    use tower_idempotency::{MemoryStore, store_conformance};
+
+    store_conformance!(|| Arc::new(MemoryStore::new()));
+}
+
+mod boxed_store {
+    use tower_idempotency::{BoxStore, MemoryStore, store_conformance};
+
+    store_conformance!(async || BoxStore::new(MemoryStore::new()));
+}
+
+mod polling_store {
+    use tower_idempotency::store_conformance;
+
+    use crate::polling::Polling;
+
+    store_conformance!(Polling::default);
+}
+
+/// Has a clock of its own, and mounts the suite itself.
+#[path = "../../examples/custom_store.rs"]
+#[expect(dead_code, reason = "its server runs in the tests of the examples")]
+mod custom_store;

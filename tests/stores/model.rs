@@ -11,7 +11,7 @@ use tower_idempotency::{
     RecordKey, Settled, State, Store, TakeOver,
 };
 
-use super::suite::{claim_id, fingerprint, key_of, pass};
+use crate::support::{claim_id, fingerprint, key_of, pass};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]

@@ -1,4 +1,4 @@
-//! A store that leaves waiting to the trait.
+//! A store that leaves waiting to the trait, and that sleeps.
 
 use std::time::Duration;
 
@@ -7,12 +7,15 @@ use tower_idempotency::{
     Store, StoreError,
 };
 
-/// Has no `settled` of its own.
+/// Has no `settled` of its own. Each verb takes a millisecond, by the clock of leases.
 #[derive(Default)]
 pub(crate) struct Polling(MemoryStore);
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 impl Store for Polling {
     async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.claim(request).await
     }
 
@@ -22,30 +25,37 @@ impl Store for Polling {
         lease: Duration,
         committed: bool,
     ) -> Result<Settled, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.renew(owner, lease, committed).await
     }
 
     async fn complete(&self, owner: &Owner, completed: &Completed) -> Result<Settled, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.complete(owner, completed).await
     }
 
     async fn abandon(&self, owner: &Owner) -> Result<Settled, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.abandon(owner).await
     }
 
     async fn release(&self, owner: &Owner) -> Result<Settled, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.release(owner).await
     }
 
     async fn inspect(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.inspect(key).await
     }
 
     async fn forget(&self, key: &RecordKey, force: bool) -> Result<Forgotten, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.forget(key, force).await
     }
 
     async fn erase_scope(&self, scope: &[u8; 16]) -> Result<u64, StoreError> {
+        tokio::time::sleep(MILLISECOND).await;
         self.0.erase_scope(scope).await
     }
 }

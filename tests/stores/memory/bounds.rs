@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tower_idempotency::{Claim, Completed, Forgotten, MemoryStore, Settled, Store};
 
-use crate::suite::{
+use crate::support::{
     LEASE, MOMENT, RETENTION, SECOND, abandon, claim, complete, completed, find, inspect, key,
     key_of, own, pass, payload, release, renew, request, request_for,
 };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tower_idempotency::{Completed, MemoryStore, Settled, Store};
 
-use crate::suite::{
+use crate::support::{
     RETENTION, SECOND, abandon, complete, completed, find, inspect, key, other_request, own, pass,
     payload, release, renew, request, request_for,
 };

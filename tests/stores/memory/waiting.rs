@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_idempotency::{BoxStore, Claim, Forgotten, MemoryStore, Owner, Settled, Store, TakeOver};
 
-use crate::suite::{
+use crate::support::{
     LEASE, MOMENT, RETENTION, SECOND, abandon, complete, completed, find, inspect, key, own,
     release, renew, request,
 };
