@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod flaws;
 mod memory;
 mod model;
 mod polling;
+mod reference;
 mod support;
+mod wrong;
 
 mod memory_store {
     use tower_idempotency::{MemoryStore, store_conformance};
@@ -38,6 +41,20 @@ mod polling_store {
     use crate::polling::Polling;
 
     store_conformance!(Polling::default);
+}
+
+mod reference_store {
+    use tower_idempotency::store_conformance;
+
+    use crate::reference::Reference;
+
+    store_conformance!(
+        Reference::new,
+        quota: |records| Reference::new().quota(records),
+        room: |records| Reference::new().room(records),
+        limit: |bytes| Reference::new().limit(bytes),
+        corrupt: async |store, key| store.corrupt(key),
+    );
 }
 
 /// Has a clock of its own, and mounts the suite itself.

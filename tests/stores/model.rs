@@ -11,21 +11,35 @@ use tower_idempotency::{
     RecordKey, Settled, State, Store, TakeOver,
 };
 
+use crate::reference::Reference;
 use crate::support::{claim_id, fingerprint, key_of, pass};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_of_verbs_is_answered_as_documented(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        // Made inside, where time is paused already.
-        runtime.block_on(async { Run::new(MemoryStore::new()).all(&steps).await });
+    fn any_sequence_of_verbs_is_answered_as_documented(steps in steps()) {
+        follow(MemoryStore::new, &steps);
     }
+
+    #[test]
+    fn the_reference_store_answers_any_sequence_so_too(steps in steps()) {
+        follow(Reference::new, &steps);
+    }
+}
+
+fn follow<St: Store>(make: fn() -> St, steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    // Made inside, where time is paused already.
+    runtime.block_on(async { Run::new(make()).all(steps).await });
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..60)
 }
 
 #[derive(Clone, Debug)]
