@@ -117,7 +117,8 @@ impl<St: Store> IdempotencyLayer<St> {
 
     /// Waits until every claimed execution has ended and every outcome is in the store, or for `deadline`.
     ///
-    /// Call it after the server has stopped: what its connections left behind goes on until it is recorded.
+    /// Call it after the server has stopped: what its connections left behind goes on until it is recorded. Outside of a
+    /// Tokio runtime there is no deadline.
     ///
     /// ```
     /// # use std::time::Duration;

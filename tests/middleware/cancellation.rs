@@ -1,7 +1,6 @@
 //! Clients that hang up, handlers that panic, runtimes that end.
 
 mod modes;
-mod sweep;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -66,124 +65,6 @@ impl http_body::Body for Slow {
 
 fn slow(key: &str, body: &'static str) -> Request<Slow> {
     keyed(key, body).map(|_| Slow::new(body))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Scenario {
-    First,
-    Replay,
-    Mismatch,
-    Wait,
-}
-
-/// Everything yields: both bodies, every verb of the store, the handler. Drops the guarded future after
-/// every number of polls, and looks what is left.
-async fn dropped_after_every_number_of_polls(scenario: Scenario) {
-    let mut polls = 0;
-    loop {
-        let store = Scripted::yielding(2);
-        let layer = IdempotencyLayer::new(Arc::clone(&store)).in_flight(InFlight::wait(LONG));
-        let handler = Handler::default();
-        let gate = Arc::new(tokio::sync::Semaphore::new(0));
-        let service = {
-            let (handler, gate) = (handler.clone(), gate.clone());
-            layer.layer(service_fn(move |request: Request<RequestBody<Slow>>| {
-                drop(request);
-                let number = handler.start();
-                let gate = gate.clone();
-                async move {
-                    for _ in 0..3 {
-                        tokio::task::yield_now().await;
-                    }
-                    gate.acquire().await.unwrap().forget();
-                    let response = created("").map(|_| Slow::new(format!("run {number}")));
-                    Ok::<_, std::convert::Infallible>(response)
-                }
-            }))
-        };
-        let mut owner = None;
-        match scenario {
-            Scenario::First => gate.add_permits(1),
-            Scenario::Replay | Scenario::Mismatch => {
-                gate.add_permits(1);
-                read(service.clone().oneshot(slow("k", "a")).await.unwrap()).await;
-            }
-            Scenario::Wait => {
-                owner = Some(tokio::spawn(service.clone().oneshot(slow("k", "a"))));
-                settle().await;
-                assert_eq!(handler.executions(), 1);
-            }
-        }
-        let body = if scenario == Scenario::Mismatch {
-            "b"
-        } else {
-            "a"
-        };
-        let mut guarded = Box::pin(service.clone().oneshot(slow("k", body)));
-        let mut ended = false;
-        for poll in 0..polls {
-            if scenario == Scenario::Wait && poll == 12 {
-                gate.add_permits(1);
-            }
-            let poll = std::future::poll_fn(|cx| Poll::Ready(guarded.as_mut().poll(cx))).await;
-            if let Poll::Ready(response) = poll {
-                let answer = read(response.unwrap()).await;
-                let status = if scenario == Scenario::Mismatch {
-                    422
-                } else {
-                    201
-                };
-                assert_eq!(answer.status, status, "{scenario:?} {polls}");
-                ended = true;
-                break;
-            }
-            tokio::time::advance(Duration::from_millis(5)).await;
-        }
-
-        drop(guarded);
-
-        gate.add_permits(10);
-        let drained = layer.drain(LONG).await;
-        assert_eq!(drained.left, 0, "{scenario:?} {polls}");
-        if let Some(owner) = owner {
-            let answer = read(owner.await.unwrap().unwrap()).await;
-            assert_eq!(answer.text(), "run 1", "{scenario:?} {polls}");
-        }
-        assert!(handler.executions() <= 1, "{scenario:?} {polls}");
-        let retry = read(service.clone().oneshot(slow("k", "a")).await.unwrap()).await;
-        assert_eq!(
-            (retry.status.as_u16(), retry.text()),
-            (201, "run 1"),
-            "{scenario:?} {polls}"
-        );
-        assert_eq!(handler.executions(), 1, "{scenario:?} {polls}");
-        if ended {
-            break;
-        }
-        polls += 1;
-        assert!(polls < 1_000, "{scenario:?} never ends");
-    }
-    assert!(polls >= 5, "{scenario:?} did not yield: {polls}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_first_request_dropped_after_any_poll_runs_at_most_once() {
-    dropped_after_every_number_of_polls(Scenario::First).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_replay_dropped_after_any_poll_changes_nothing() {
-    dropped_after_every_number_of_polls(Scenario::Replay).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_mismatch_dropped_after_any_poll_changes_nothing() {
-    dropped_after_every_number_of_polls(Scenario::Mismatch).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_waiter_dropped_after_any_poll_never_harms_the_owner() {
-    dropped_after_every_number_of_polls(Scenario::Wait).await;
 }
 
 #[tokio::test(start_paused = true)]

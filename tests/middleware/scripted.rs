@@ -59,7 +59,13 @@ impl Scripted {
 
     /// Every call yields so often before and after it is applied.
     pub(crate) fn yielding(yields: usize) -> Arc<Self> {
+        Self::over(MemoryStore::new(), yields)
+    }
+
+    /// The same, over this store.
+    pub(crate) fn over(memory: MemoryStore, yields: usize) -> Arc<Self> {
         Arc::new(Self {
+            memory,
             yields,
             ..Self::default()
         })
