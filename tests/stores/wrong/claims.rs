@@ -7,7 +7,7 @@ use tower_idempotency::{
     Claim, ClaimId, ClaimRequest, Fence, Fingerprint, Owned, Owner, RecordKey, Store, TakeOver,
 };
 
-use super::{Flaw, MOMENT, WINDOW, Wrong};
+use super::{Flaw, LATE, MOMENT, WINDOW, Wrong};
 use crate::reference::{Entry, Records, Way};
 
 impl Wrong {
@@ -235,6 +235,11 @@ impl Wrong {
                     .map
                     .entry(*key)
                     .and_modify(|entry| entry.fence = fence);
+            }
+            Some(Flaw::ExpiresLate) if before.is_none() => {
+                self.change(key, |entry| {
+                    entry.retained_until = entry.retained_until.saturating_add(LATE);
+                });
             }
             Some(Flaw::ClaimIdsOutliveTheirRecords) if before.is_none() => {
                 let released = self.had(key, id, Way::Released);

@@ -53,7 +53,10 @@ flaws! {
     OwnersAreTheirFence breaks fencing::an_owner_is_fence_and_claim_id_together
     OwnersAreTheirClaimId breaks fencing::an_owner_is_fence_and_claim_id_together
     HigherFencesOwnToo breaks fencing::an_owner_is_fence_and_claim_id_together
-    TakenOverOwnersMayWrite breaks fencing::an_owner_that_was_taken_over_is_fenced_out
+    TakenOverOwnersMayRenew breaks fencing::an_owner_that_was_taken_over_is_fenced_out
+    TakenOverOwnersMayComplete breaks fencing::an_owner_that_was_taken_over_is_fenced_out
+    TakenOverOwnersMayAbandon breaks fencing::an_owner_that_was_taken_over_is_fenced_out
+    TakenOverOwnersMayRelease breaks fencing::an_owner_that_was_taken_over_is_fenced_out
     ReleasedOwnersMayWrite breaks fencing::an_owner_whose_key_was_released_and_claimed_is_fenced_out
     ForgottenOwnersMayWrite breaks fencing::an_owner_whose_key_was_forgotten_and_claimed_is_fenced_out
     ErasedOwnersMayWrite breaks fencing::an_owner_whose_scope_was_erased_and_key_claimed_is_fenced_out
@@ -73,6 +76,7 @@ flaws! {
     WhatIsOverExpiresAtOnce breaks expiring::a_retention_that_has_passed_ends_with_the_lease
     WhatIsOverIsKeptForAnotherLease breaks expiring::a_retention_and_a_lease_that_have_passed_leave_nothing
     LiveClaimsExpire breaks expiring::a_live_claim_never_expires
+    ExpiresLate breaks expiring::an_abandoned_record_is_kept_for_its_retention
     AbandonedRecordsExpire breaks expiring::an_abandoned_record_is_kept_for_its_retention
     AbandonmentKeepsTheExpiry breaks expiring::abandoning_a_record_beyond_its_retention_leaves_nothing
     ErasureCountsWhatHasExpired breaks expiring::an_expired_record_is_an_absent_one

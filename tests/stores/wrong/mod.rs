@@ -11,6 +11,8 @@ use tower_idempotency::{
 
 pub(crate) use flaw::Flaw;
 
+use writes::Verb;
+
 use crate::reference::{Entry, Reference, Way};
 
 mod claims;
@@ -31,6 +33,9 @@ pub(crate) struct Wrong {
 
 /// So long two threads have to meet between a look and the act.
 const WINDOW: Duration = Duration::from_micros(300);
+
+/// How late an expiry is.
+const LATE: Duration = Duration::from_millis(400);
 
 /// A moment of which a store may not be wrong.
 const MOMENT: Duration = Duration::from_millis(5);
@@ -169,7 +174,7 @@ impl Store for Wrong {
         lease: Duration,
         committed: bool,
     ) -> Result<Settled, StoreError> {
-        let (owner, before) = self.before_write(owner)?;
+        let (owner, before) = self.before_write(Verb::Renew, owner)?;
         if self.has(Flaw::RenewsInTwoSteps) {
             self.take_out(owner.key()).await;
         }
@@ -183,7 +188,7 @@ impl Store for Wrong {
 
     async fn complete(&self, owner: &Owner, completed: &Completed) -> Result<Settled, StoreError> {
         self.before_complete(owner)?;
-        let (owner, before) = self.before_write(owner)?;
+        let (owner, before) = self.before_write(Verb::Complete, owner)?;
         if self.has(Flaw::CompletesInTwoSteps) {
             self.take_out(owner.key()).await;
         }
@@ -199,7 +204,7 @@ impl Store for Wrong {
     }
 
     async fn abandon(&self, owner: &Owner) -> Result<Settled, StoreError> {
-        let (owner, before) = self.before_write(owner)?;
+        let (owner, before) = self.before_write(Verb::Abandon, owner)?;
         if self.has(Flaw::AbandonsInTwoSteps) {
             self.take_out(owner.key()).await;
         }
@@ -211,7 +216,7 @@ impl Store for Wrong {
     }
 
     async fn release(&self, owner: &Owner) -> Result<Settled, StoreError> {
-        let (owner, before) = self.before_write(owner)?;
+        let (owner, before) = self.before_write(Verb::Release, owner)?;
         self.before_release(&owner, before.as_ref()).await;
         let settled = self.right.release(&owner).await;
         if self.has(Flaw::FencesRestartAfterRelease) {

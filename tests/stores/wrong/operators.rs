@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tower_idempotency::{Forgotten, Record, RecordKey, Store, StoreError};
 
-use super::{Flaw, Wrong};
+use super::{Flaw, LATE, Wrong};
 use crate::reference::Way;
 
 impl Wrong {
@@ -23,6 +23,14 @@ impl Wrong {
             }
             Some(Flaw::TimesAreThoseOfTheClaim) => {
                 return Ok(entry.map(|entry| entry.record(entry.first)));
+            }
+            // It does not say so.
+            Some(Flaw::ExpiresLate) => {
+                let record = self.right.inspect(key).await?;
+                return Ok(record.map(|record| {
+                    let remaining = record.remaining().saturating_sub(LATE);
+                    record.expires_in(remaining)
+                }));
             }
             _ => {}
         }

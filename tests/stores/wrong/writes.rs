@@ -4,31 +4,46 @@ use bytes::Bytes;
 use tokio::task::yield_now;
 use tower_idempotency::{ClaimId, Completed, Owner, Settled, StoreError, StoreErrorKind};
 
-use super::{Flaw, WINDOW, Wrong};
+use super::{Flaw, LATE, WINDOW, Wrong};
 use crate::reference::{Entry, Way};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Renew,
+    Complete,
+    Abandon,
+    Release,
+}
 
 impl Wrong {
     /// The owner that the store takes this one for, and its record.
-    pub(super) fn before_write(&self, owner: &Owner) -> Result<(Owner, Option<Entry>), StoreError> {
+    pub(super) fn before_write(
+        &self,
+        verb: Verb,
+        owner: &Owner,
+    ) -> Result<(Owner, Option<Entry>), StoreError> {
         let key = self.name(owner.key());
         self.is_readable(&key)?;
         let mut owner = Owner::new(key, owner.fence(), owner.claim_id());
         let before = self.entry(&key);
         if let Some(entry) = &before
-            && self.takes_for_owner(&owner, entry)
+            && self.takes_for_owner(verb, &owner, entry)
         {
             owner = Owner::new(key, entry.fence, entry.claim_id);
         }
         Ok((owner, before))
     }
 
-    fn takes_for_owner(&self, owner: &Owner, entry: &Entry) -> bool {
+    fn takes_for_owner(&self, verb: Verb, owner: &Owner, entry: &Entry) -> bool {
         let was = |way| self.right.locked().gone.contains(&(*owner, way));
         match self.flaw {
             Some(Flaw::OwnersAreTheirFence) => entry.fence == owner.fence(),
             Some(Flaw::OwnersAreTheirClaimId) => entry.claim_id == owner.claim_id(),
             Some(Flaw::HigherFencesOwnToo) => owner.fence() >= entry.fence,
-            Some(Flaw::TakenOverOwnersMayWrite) => was(Way::TakenOver),
+            Some(Flaw::TakenOverOwnersMayRenew) => verb == Verb::Renew && was(Way::TakenOver),
+            Some(Flaw::TakenOverOwnersMayComplete) => verb == Verb::Complete && was(Way::TakenOver),
+            Some(Flaw::TakenOverOwnersMayAbandon) => verb == Verb::Abandon && was(Way::TakenOver),
+            Some(Flaw::TakenOverOwnersMayRelease) => verb == Verb::Release && was(Way::TakenOver),
             Some(Flaw::ReleasedOwnersMayWrite) => was(Way::Released),
             Some(Flaw::ForgottenOwnersMayWrite) => was(Way::Forgotten),
             Some(Flaw::ErasedOwnersMayWrite) => was(Way::Erased),
@@ -177,6 +192,9 @@ impl Wrong {
             Some(Flaw::CompletionResetsTheAge) => entry.first = now,
             Some(Flaw::RetentionCountsFromCompletion) if !is_over => {
                 entry.retained_until = now + completed.retention();
+            }
+            Some(Flaw::ExpiresLate) => {
+                entry.retained_until = entry.retained_until.saturating_add(LATE)
             }
             Some(Flaw::RetentionOfTheClaimStays) => entry.retained_until = before.retained_until,
             Some(Flaw::WhatIsOverExpiresAtOnce) if is_over => entry.retained_until = now,
