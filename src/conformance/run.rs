@@ -23,7 +23,7 @@ pub(super) fn check(
     } else if clock.follows_tokio(any) {
         &[Times::PAUSED, Times::SLEEPY]
     } else {
-        &[1, 2, 4, 8].map(Times::real)
+        &Times::REAL
     };
     // A failure counts where store and machine were quick enough for times to mean something. Otherwise all is done
     // once more, and everything lasts longer.

@@ -48,8 +48,10 @@ impl Times {
         ..Self::PAUSED
     };
 
-    /// For a store with a clock of its own: short, and the longer the more `patience` the machine needs.
-    pub(super) const fn real(patience: u64) -> Self {
+    /// For a store with a clock of its own: short, and longer where machine or store are slow.
+    pub(super) const REAL: [Self; 4] = [Self::real(1), Self::real(2), Self::real(4), Self::real(8)];
+
+    const fn real(patience: u64) -> Self {
         Self {
             lease: Duration::from_millis(600 * patience),
             retention: Self::PAUSED.retention,

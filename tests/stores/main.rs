@@ -35,6 +35,16 @@ mod boxed_store {
     store_conformance!(async || BoxStore::new(MemoryStore::new()));
 }
 
+mod calm_chaos_store {
+    use tower_idempotency::{ChaosStore, MemoryStore, store_conformance};
+
+    store_conformance!(|| {
+        let store = ChaosStore::new(MemoryStore::new(), 1);
+        store.calm();
+        store
+    });
+}
+
 mod polling_store {
     use tower_idempotency::store_conformance;
 
