@@ -47,6 +47,9 @@ impl<'a, T: Fn() -> String> Afterwards<'a, T> {
         self.check(attempts_count_up(&executions, unstarted), &"attempts");
         let most_at_once = happened.most_at_once.load(Ordering::SeqCst);
         self.check(most_at_once <= 1 || is_overtaken, &most_at_once);
+        let for_nobody = happened.started_for_nobody.load(Ordering::SeqCst);
+        self.check(for_nobody == 0, &"something started for nobody");
+        happened.is_client_gone.store(false, Ordering::SeqCst);
         let changed = happened.changed_uploads.load(Ordering::SeqCst);
         self.check(changed == 0, &"an upload has changed");
 

@@ -28,6 +28,9 @@ pub(crate) struct Happened {
     running: AtomicU32,
     pub(crate) most_at_once: AtomicU32,
     pub(crate) changed_uploads: AtomicU32,
+    /// From here on nobody waits for an execution that has not started.
+    pub(crate) is_client_gone: AtomicBool,
+    pub(crate) started_for_nobody: AtomicU32,
     /// From here on every execution is kept, the service is always ready.
     pub(crate) is_calm: AtomicBool,
 }
@@ -51,6 +54,7 @@ impl Happened {
         self.asked_for_readiness.store(0, Ordering::SeqCst);
         self.most_at_once.store(0, Ordering::SeqCst);
         self.is_calm.store(false, Ordering::SeqCst);
+        self.is_client_gone.store(false, Ordering::SeqCst);
     }
 }
 
@@ -135,6 +139,9 @@ impl Service<Request<RequestBody<Frames>>> for Handler {
             });
             (executions.len(), does)
         };
+        if happened.is_client_gone.load(Ordering::SeqCst) {
+            happened.started_for_nobody.fetch_add(1, Ordering::SeqCst);
+        }
         if let Then::PanicsInCall = does.then {
             resume_unwind(Box::new("lost"));
         }

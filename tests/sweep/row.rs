@@ -33,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) layer: Box<dyn Fn(Layer, &Arc<Happened>) -> Layer>,
     /// What the request gets when nobody disturbs it.
     pub(crate) gets: Gets,
+    /// Whether the upload names the key.
+    pub(crate) is_keyed_by_body: bool,
     /// Whether all memory comes from the thread of the test.
     pub(crate) is_counted: bool,
 }
@@ -94,6 +96,7 @@ impl Row {
             lapses: false,
             layer: Box::new(|layer, _| layer),
             gets: Gets::Run(1),
+            is_keyed_by_body: false,
             is_counted: true,
         }
     }

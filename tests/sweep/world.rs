@@ -1,13 +1,15 @@
 //! A layer in narrow bounds around a handler that does what a row of the table says.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::{JoinHandle, yield_now};
 use tower::Layer as _;
 use tower_idempotency::{
-    IdempotencyLayer, InFlight, KeyFrom, Outcome, RecordKey, Store, StoreErrorKind,
+    ClaimId, ClaimRequest, Fingerprint, IdempotencyLayer, InFlight, KeyFrom, Outcome, RecordKey,
+    Store, StoreErrorKind,
 };
 
 use crate::client::{Got, Service, caught, client, post};
@@ -34,6 +36,8 @@ pub(crate) struct World {
     waiting: Service,
     elsewhere: Arc<Happened>,
     whole: Vec<Step>,
+    /// How often everything has been forgotten.
+    times: AtomicU32,
 }
 
 impl World {
@@ -80,24 +84,45 @@ impl World {
             layer,
             whole,
             row,
+            times: AtomicU32::new(0),
         }
+    }
+
+    /// Makes the map of the store as large as it gets, wherever the keys fall: into one of 256 shards.
+    pub(crate) async fn grow(&self) {
+        let requests = (0..16 * 256).map(|number| {
+            let key = RecordKey::from_parts([7; 16], digest(number));
+            let print = Fingerprint::from_parts(1, digest(number));
+            let id = ClaimId::from_bytes([7; 16]);
+            ClaimRequest::new(key, id, print, LEASE, LEASE)
+        });
+        for request in requests {
+            let _ = self.store.memory.claim(&request).await;
+        }
+        self.store.memory.erase_scope(&[7; 16]).await.unwrap();
     }
 
     /// The request of the row.
     pub(crate) fn request(&self) -> impl Future<Output = Got> + use<> {
-        client(self.service.clone(), post("k", self.row.upload.clone()))
+        client(
+            self.service.clone(),
+            post(&self.key("k"), self.row.upload.clone()),
+        )
     }
 
     /// Its repetition, uploaded whole and at once.
     pub(crate) fn again(&self) -> impl Future<Output = Got> + use<> {
-        caught(client(self.service.clone(), post("k", self.whole.clone())))
+        caught(client(
+            self.service.clone(),
+            post(&self.key("k"), self.whole.clone()),
+        ))
     }
 
     /// Does what the row says has happened; the execution that goes on, if one does.
     pub(crate) async fn prepare(&self) -> Option<JoinHandle<Got>> {
         let different = || {
             let upload = vec![Step::Data(DIFFERENT)];
-            caught(client(self.service.clone(), post("k", upload)))
+            caught(client(self.service.clone(), post(&self.key("k"), upload)))
         };
         let running = match self.row.before {
             Before::Nothing => return None,
@@ -117,7 +142,7 @@ impl World {
                 let crashing = self.layer.clone().settle_for(Duration::ZERO);
                 let inner = self.service.get_ref().clone();
                 let crashing = crashing.layer(inner);
-                caught(client(crashing, post("k", self.whole.clone()))).await;
+                caught(client(crashing, post(&self.key("k"), self.whole.clone()))).await;
                 assert_eq!(self.layer.drain(LONG).await.left, 0);
                 self.store.heal();
                 self.happened.lose_the_first();
@@ -144,14 +169,27 @@ impl World {
         }
     }
 
+    /// Another key every time: one that has been used before could find what it has left.
+    fn key(&self, name: &str) -> String {
+        match self.row.is_keyed_by_body && name == "k" {
+            true => name.to_owned(),
+            false => format!("{name}{:06}", self.times.load(Ordering::SeqCst)),
+        }
+    }
+
     pub(crate) fn record_key(&self, key: &str) -> RecordKey {
-        self.layer.record_key(b"", &http::Method::POST, PATH, key)
+        (self.layer).record_key(b"", &http::Method::POST, PATH, &self.key(key))
     }
 
     /// Every bound is free: as many bytes are read as may be, a claim finds room, somebody may wait.
     pub(crate) async fn has_all_room(&self, told: &impl Fn() -> String) {
         assert!(self.has_room("fresh").await, "{}", told());
-        let held = || client(self.waiting.clone(), post("held", self.whole.clone()));
+        let held = || {
+            client(
+                self.waiting.clone(),
+                post(&self.key("held"), self.whole.clone()),
+            )
+        };
         let first = tokio::spawn(held());
         yield_now().await;
         let second = held().await;
@@ -169,7 +207,7 @@ impl World {
         let upload = upload
             .filter(|step| matches!(step, Step::Data(_)))
             .collect();
-        let got = client(self.waiting.clone(), post(key, upload)).await;
+        let got = client(self.waiting.clone(), post(&self.key(key), upload)).await;
         got.outcome() == Some(Outcome::Executed { recorded: true })
     }
 
@@ -182,7 +220,14 @@ impl World {
         assert_eq!((self.store.memory.len(), self.store.memory.bytes()), (0, 0));
         self.happened.forget();
         self.elsewhere.forget();
+        self.times.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+fn digest(number: u64) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&number.to_le_bytes());
+    digest
 }
 
 const DIFFERENT: &str = "?";

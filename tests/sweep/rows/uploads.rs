@@ -18,7 +18,11 @@ fn uploading(steps: impl IntoIterator<Item = Step>) -> Row {
 
 fn with_key() -> Row {
     let body = [r#"{"amount": 42, "#, r#""id": "#, r#""k"}"#];
-    uploading(body.map(Step::Data)).by(|layer| layer.key_from(KeyFrom::json(["/id"])))
+    let row = uploading(body.map(Step::Data));
+    Row {
+        is_keyed_by_body: true,
+        ..row.by(|layer| layer.key_from(KeyFrom::json(["/id"])))
+    }
 }
 
 rows! {
