@@ -306,6 +306,8 @@ mod endpoint;
 mod error;
 mod event;
 mod exchange;
+#[cfg(test)]
+mod explore;
 mod fingerprint;
 mod form;
 mod framing;
@@ -331,6 +333,7 @@ mod knobs;
 mod layer;
 mod lease;
 mod limits;
+mod lock;
 mod on_lost;
 mod parameters;
 mod pointer;

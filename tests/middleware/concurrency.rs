@@ -454,7 +454,7 @@ async fn a_forgotten_owner_is_succeeded_by_a_waiter_and_fenced_out() {
 }
 
 /// Held executions, of which the first answers 500.
-fn failing_first(handler: &Handler, layer: &IdempotencyLayer) -> Guarded {
+fn failing_first<St: Store>(handler: &Handler, layer: &IdempotencyLayer<St>) -> Guarded {
     handler.answering(layer, {
         let handler = handler.clone();
         move |_| {

@@ -4,6 +4,7 @@ mod clock;
 mod expiry;
 mod id;
 mod ledger;
+mod map;
 mod quota;
 mod records;
 mod sealed;

@@ -9,37 +9,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dashmap::{DashMap, Entry};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::clock::Moment;
+use super::clock::{Clock, Moment};
 use super::expiry::SomeDue;
-use super::id::{BuildIdHasher, Id, Secret};
+use super::id::{Id, Secret};
 use super::ledger::{Account, Lack, Ledger};
+use super::map::{Map, Shards, shards};
 use super::sealed::Draft;
 use super::slot::{Slot, Waiters};
+use crate::clock;
+use crate::drive;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
 
 /// All records of a store. Every verb of the store, at a given time.
-pub(super) struct Records {
-    /// By 64 bits of the key, to keep the map small; a slot knows the whole key. The odds that any two
-    /// of a million keys meet are one to 37 million; the later one then finds the store full.
-    slots: DashMap<Id, Slot, BuildIdHasher>,
+pub(super) struct Records<M = Shards> {
+    slots: M,
     secret: Secret,
     pub(super) ledger: Ledger,
     /// Of all records together, so that fences increase although records go.
     fences: AtomicU64,
 }
 
-/// So many that none takes long to grow.
-const SHARDS: usize = 256;
-
 impl Records {
     pub(super) fn new(max_records: usize, max_bytes: usize) -> Self {
+        Self::with(shards(), Secret::random(), max_records, max_bytes)
+    }
+}
+
+impl<M: Map> Records<M> {
+    fn with(slots: M, secret: Secret, max_records: usize, max_bytes: usize) -> Self {
         Self {
-            slots: DashMap::with_hasher_and_shard_amount(BuildIdHasher::default(), SHARDS),
-            secret: Secret::random(),
+            slots,
+            secret,
             ledger: Ledger::new(max_records, max_bytes),
             fences: AtomicU64::new(0),
         }
@@ -114,8 +118,9 @@ impl Records {
     }
 
     pub(super) fn inspect(&self, key: &RecordKey, now: Moment) -> Option<Record> {
-        let slot = self.slots.get(&self.id(key))?;
-        (slot.is_of(key) && !slot.is_expired(now)).then(|| slot.record(now))
+        self.slots.look(self.id(key), |slot| {
+            (slot.is_of(key) && !slot.is_expired(now)).then(|| slot.record(now))
+        })?
     }
 
     pub(super) fn forget(&self, key: &RecordKey, force: bool, now: Moment) -> Forgotten {
@@ -135,11 +140,8 @@ impl Records {
     }
 
     pub(super) fn erase_scope(&self, scope: &[u8; 16], now: Moment) -> u64 {
-        let of_scope = self.slots.iter().filter(|slot| slot.scope() == *scope);
-        // Collected, because a shard is locked as long as one of its slots is looked at.
-        let ids = of_scope.map(|slot| *slot.key()).collect::<Vec<_>>();
         let mut erased = 0;
-        for id in ids {
+        for id in self.slots.ids(|slot| slot.scope() == *scope) {
             self.drop_if(id, |slot| {
                 let same = slot.scope() == *scope;
                 erased += u64::from(same && !slot.is_expired(now));
@@ -149,27 +151,46 @@ impl Records {
         erased
     }
 
-    /// What is notified when the live lease of this owner ends otherwise than by time.
-    pub(super) fn join(&self, key: &RecordKey, fence: Fence, now: Moment) -> Option<Arc<Notify>> {
-        let mut slot = self
-            .slots
-            .get_mut(&self.id(key))
-            .filter(|slot| slot.is_of(key))?;
-        slot.waiters_of(fence, now).map(Waiters::join)
-    }
-
-    /// What is left of the lease of this owner, if anything.
-    pub(super) fn lease_left(
+    /// Returns when the live lease of this owner has ended, at the latest after so long.
+    pub(super) async fn settled(
         &self,
         key: &RecordKey,
         fence: Fence,
-        now: Moment,
-    ) -> Option<Duration> {
-        let slot = self
-            .slots
-            .get(&self.id(key))
-            .filter(|slot| slot.is_of(key))?;
-        slot.live_lease(fence, now)
+        clock: &Clock,
+        at_most: Duration,
+    ) {
+        let Some(waiters) = self.join(key, fence, clock.now()) else {
+            return;
+        };
+        let deadline = clock::later(Instant::now(), at_most);
+        loop {
+            // Made before the look, so that an end in between is not missed.
+            let ended = waiters.notified();
+            let Some(left) = self.lease_left(key, fence, clock.now()) else {
+                return;
+            };
+            let now = Instant::now();
+            if now >= deadline {
+                return;
+            }
+            let look_again = clock::later(now, clock.sleep(left));
+            drive::until(look_again.min(deadline), ended).await;
+        }
+    }
+
+    /// What is notified when the live lease of this owner ends otherwise than by time.
+    fn join(&self, key: &RecordKey, fence: Fence, now: Moment) -> Option<Arc<Notify>> {
+        self.slots.change(self.id(key), |slot| {
+            let waiters = slot.is_of(key).then(|| slot.waiters_of(fence, now))?;
+            waiters.map(Waiters::join)
+        })?
+    }
+
+    /// What is left of the lease of this owner, if anything.
+    fn lease_left(&self, key: &RecordKey, fence: Fence, now: Moment) -> Option<Duration> {
+        self.slots.look(self.id(key), |slot| {
+            slot.is_of(key).then(|| slot.live_lease(fence, now))?
+        })?
     }
 
     fn id(&self, key: &RecordKey) -> Id {
@@ -182,26 +203,29 @@ impl Records {
 
     /// One look at the record, and what it leads to.
     fn try_claim(&self, id: Id, request: &ClaimRequest, now: Moment) -> Result<Claim, Obstacle> {
-        let (claim, waiters, due) = match self.slots.entry(id) {
-            Entry::Occupied(entry) if entry.get().is_expired(now) => return Err(Obstacle::Expired),
-            Entry::Occupied(entry) if !entry.get().is_of(request.key()) => return Ok(Claim::Full),
-            Entry::Occupied(mut entry) => {
-                let slot = entry.get_mut();
-                let before = slot.account();
-                let (claim, waiters) = slot.claim(request, now, || self.next_fence());
-                self.ledger.change(id, &before, &slot.account());
-                (claim, waiters, SomeDue::default())
-            }
-            Entry::Vacant(entry) => {
+        let (claim, waiters, due) = self.slots.change_or_make(
+            id,
+            |slot| {
+                if slot.is_expired(now) {
+                    return Err(Obstacle::Expired);
+                }
+                let (claim, waiters) = if slot.is_of(request.key()) {
+                    let before = slot.account();
+                    let claimed = slot.claim(request, now, || self.next_fence());
+                    self.ledger.change(id, &before, &slot.account());
+                    claimed
+                } else {
+                    (Claim::Full, Waiters::default())
+                };
+                Ok((claim, waiters, SomeDue::default()))
+            },
+            || {
                 let (slot, owned) = Slot::claimed(request, self.next_fence(), now);
-                let due = self
-                    .ledger
-                    .enter(id, &slot.account(), now)
-                    .map_err(Obstacle::Lack)?;
-                entry.insert(slot);
-                (Claim::Owned(owned), Waiters::default(), due)
-            }
-        };
+                let due = self.ledger.enter(id, &slot.account(), now);
+                let due = due.map_err(Obstacle::Lack)?;
+                Ok((slot, (Claim::Owned(owned), Waiters::default(), due)))
+            },
+        )?;
         waiters.wake();
         for id in due.into_iter().flatten() {
             self.drop_expired(id, now);
@@ -218,20 +242,20 @@ impl Records {
         change: impl FnOnce(&mut Slot) -> (Settled, Waiters),
     ) -> Settled {
         let id = self.id(owner.key());
-        let (settled, waiters) = match self.slots.get_mut(&id) {
-            Some(mut slot) if slot.is_of(owner.key()) => {
+        let changed = self.slots.change(id, |slot| {
+            slot.is_of(owner.key()).then(|| {
                 let mut before = slot.account();
                 before.bytes += taken;
-                let (settled, waiters) = change(&mut slot);
+                let (settled, waiters) = change(slot);
                 self.ledger.change(id, &before, &slot.account());
                 let gone = settled == Settled::FencedOut && slot.is_expired(now);
                 (if gone { Settled::Missing } else { settled }, waiters)
-            }
-            _ => {
-                self.ledger.give_bytes(taken);
-                (Settled::Missing, Waiters::default())
-            }
-        };
+            })
+        });
+        let (settled, waiters) = changed.flatten().unwrap_or_else(|| {
+            self.ledger.give_bytes(taken);
+            (Settled::Missing, Waiters::default())
+        });
         waiters.wake();
         settled
     }
@@ -273,7 +297,7 @@ impl Records {
     }
 
     fn drop_if(&self, id: Id, goes: impl FnOnce(&Slot) -> bool) -> bool {
-        let dropped = self.slots.remove_if_mut(&id, |_, slot| {
+        let dropped = self.slots.take_if(id, |slot| {
             let goes = goes(slot);
             if goes {
                 self.ledger.leave(id, &slot.account());
@@ -281,7 +305,7 @@ impl Records {
             goes
         });
         let is_dropped = dropped.is_some();
-        if let Some((_, slot)) = dropped {
+        if let Some(slot) = dropped {
             slot.into_waiters().wake();
         }
         is_dropped

@@ -3,13 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::clock::Clock;
 use super::quota::Quota;
 use super::records::Records;
 use crate::clock;
-use crate::drive;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
 use crate::store::error::StoreError;
@@ -232,23 +229,7 @@ impl Store for MemoryStore {
         if !clock::has_timers() {
             return;
         }
-        let Some(waiters) = self.records.join(key, fence, self.clock.now()) else {
-            return;
-        };
-        let deadline = clock::later(Instant::now(), at_most);
-        loop {
-            // Made before the look, so that an end in between is not missed.
-            let ended = waiters.notified();
-            let Some(left) = self.records.lease_left(key, fence, self.clock.now()) else {
-                return;
-            };
-            let now = Instant::now();
-            if now >= deadline {
-                return;
-            }
-            let look_again = clock::later(now, self.clock.sleep(left));
-            drive::until(look_again.min(deadline), ended).await;
-        }
+        self.records.settled(key, fence, &self.clock, at_most).await;
     }
 
     /// Of its bytes or its records, whichever is fuller.

@@ -80,6 +80,54 @@ async fn a_store_that_calls_too_early_is_not_claimed_from_in_a_loop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_hears_late_of_an_earlier_owner_does_not_make_the_others_watch_twice() {
+    let store = Scripted::new();
+    let layer = IdempotencyLayer::new(Arc::clone(&store)).in_flight(InFlight::wait(WAIT));
+    let handler = Handler::default();
+    let service = failing_first(&handler, &layer);
+    let first = spawn(&service, keyed("k", "a"));
+    settle().await;
+    store.next(Verb::Claim, Fault::SlowAfter(Duration::from_secs(1)));
+    let late = spawn(&service, keyed("k", "a"));
+    settle().await;
+    handler.open();
+    assert_eq!(first.await.unwrap().status, 500);
+    let second = spawn(&service, keyed("k", "a"));
+    settle().await;
+    let waiter = spawn(&service, keyed("k", "a"));
+    settle().await;
+
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    settle().await;
+
+    assert_eq!(
+        (handler.executions(), store.calls(Verb::Settled)),
+        (2, 1),
+        "one watches the second owner"
+    );
+    handler.open();
+    assert!(all(vec![late, waiter]).await.iter().all(Answer::is_replay));
+    assert_eq!(second.await.unwrap().text(), "execution 2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_while_it_is_watched_has_called_too_early() {
+    let store = Scripted::new();
+    store.next(Verb::Settled, Fault::Panic);
+    let layer = IdempotencyLayer::new(Arc::clone(&store)).in_flight(InFlight::wait(WAIT));
+    let handler = Handler::default();
+    let service = handler.held(&layer);
+    let owner = spawn(&service, keyed("k", "a"));
+    settle().await;
+    let waiters = spawn_many(&service, 3);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    handler.open();
+
+    assert!(all(waiters).await.iter().all(Answer::is_replay));
+    assert_eq!(owner.await.unwrap().status, 201);
+}
+
+#[tokio::test(start_paused = true)]
 async fn behind_a_watcher_that_is_never_polled_again_a_waiter_has_its_answer_at_its_deadline() {
     let (layer, handler) = (waiting(), Handler::default());
     let service = handler.held(&layer);

@@ -1,3 +1,7 @@
+mod checked;
+mod explored;
+mod visitor;
+
 use std::collections::BTreeSet;
 use std::thread;
 
@@ -9,6 +13,7 @@ use super::*;
 use crate::fingerprint::Fingerprint;
 use crate::key::ClaimId;
 use crate::store::claim::TakeOver;
+use visitor::{KEY, Visitor, visited};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,19 +34,20 @@ fn owner_of(claim: &Claim, request: &ClaimRequest) -> Option<Owner> {
 }
 
 /// Checks that the ledger says what the map holds.
-fn audit(records: &Records) {
+fn audit(records: &Records<impl Map>) {
     let (mut bytes, mut expiry, mut scopes) = (0, BTreeSet::new(), BTreeSet::new());
-    for slot in &records.slots {
-        let account = slot.account();
+    let ids = records.slots.ids(|_| true);
+    for id in &ids {
+        let account = records.slots.look(*id, Slot::account).unwrap();
         bytes += account.bytes;
-        expiry.insert((*slot.key(), Expiry::second(account.expires)));
-        scopes.insert((account.scope, *slot.key(), account.expires));
+        expiry.insert((*id, Expiry::second(account.expires)));
+        scopes.insert((account.scope, *id, account.expires));
     }
     if let Some(quota) = &records.ledger.quota {
         assert_eq!(quota.all(), scopes);
         bytes += quota.bytes();
     }
-    assert_eq!(records.ledger.records(), records.slots.len());
+    assert_eq!(records.ledger.records(), ids.len());
     assert_eq!(records.ledger.bytes(), bytes);
     assert_eq!(records.ledger.expiry.all(), expiry);
 }
@@ -79,6 +85,43 @@ fn anything(records: &Records, owners: &mut Vec<Owner>, random: u64, now: Moment
     }
 }
 
+/// Xorshift.
+fn next(random: &mut u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random
+}
+
+/// What no scheduler sees: the locks of the map, and where the threads are really at once.
+#[test]
+fn a_record_has_one_owner_at_a_time_on_several_threads() {
+    let time = Arc::default();
+    let records = visited(shards(), &time);
+    let mut other = *KEY.key();
+    other[0] += 1;
+    let other = RecordKey::from_parts(*KEY.scope(), other);
+
+    thread::scope(|scope| {
+        for (thread, key) in (1..).zip([KEY, KEY, other, other]) {
+            let (records, time) = (&records, &time);
+            scope.spawn(move || {
+                let mut visitor = Visitor::of(key);
+                let mut random = u64::MAX / (thread + 1);
+                for _ in 0..20_000 {
+                    visitor.acts(records, time, next(&mut random) >> 20);
+                }
+            });
+        }
+    });
+
+    audit(&records);
+    records.slots.check_all();
+    for key in [KEY, other] {
+        assert!(records.slots.fence(records.id(&key)).get() > 1_000);
+    }
+}
+
 #[test]
 fn the_ledger_agrees_with_the_map_whatever_several_threads_do() {
     for quota in [None, Some(Quota::new(6))] {
@@ -93,10 +136,7 @@ fn the_ledger_agrees_with_the_map_whatever_several_threads_do() {
                     let mut random = u64::MAX / (thread + 1);
                     let mut owners = Vec::new();
                     for _ in 0..if cfg!(miri) { 200 } else { 20_000 } {
-                        // Xorshift.
-                        random ^= random << 13;
-                        random ^= random >> 7;
-                        random ^= random << 17;
+                        let random = next(&mut random);
                         let now = time.fetch_add((random >> 58) * 1_000_000, Ordering::Relaxed);
                         anything(records, &mut owners, random >> 20, now);
                         assert!(records.ledger.records() <= 14);
