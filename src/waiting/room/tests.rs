@@ -104,6 +104,25 @@ fn who_has_slept_hears_of_the_end_without_a_look_of_its_own() {
 }
 
 #[test]
+fn who_sleeps_hears_of_the_end_from_another_who_knows_a_later_owner() {
+    let room = Arc::new(<WaitingRoom>::default());
+    let (owner, later) = (Fence::new(1), Fence::new(2));
+    let [watcher, waiter, another] = [(); 3].map(|()| room.enter(KEY, owner, 3).unwrap());
+    let mut watch = pin!(watcher.wait(owner, pending()));
+    let mut wait = pin!(waiter.wait(owner, pending()));
+    let mut wait_for_later = pin!(another.wait(later, pending()));
+    let waking = Waking::at(&room);
+    assert!(is_asleep(watch.as_mut(), Waking::at(&room)));
+    assert!(is_asleep(wait.as_mut(), Arc::clone(&waking)));
+
+    assert!(is_asleep(wait_for_later.as_mut(), Waking::at(&room)));
+
+    assert_eq!(waking.woken.load(Ordering::Relaxed), 1);
+    assert!(!is_asleep(wait, waking));
+    assert!(is_asleep(watch, Waking::at(&room)), "it asks the store");
+}
+
+#[test]
 fn no_waker_is_woken_or_dropped_under_the_lock() {
     let room = Arc::new(<WaitingRoom>::default());
     let locked = Arc::default();
