@@ -33,11 +33,7 @@ impl Bounds {
     /// Takes `amount` of a gauge, until the share is dropped.
     pub(crate) fn take(self: &Arc<Self>, gauge: Gauge, amount: usize) -> Share {
         gauge(self).fetch_add(amount, Ordering::SeqCst);
-        Share {
-            bounds: Arc::clone(self),
-            gauge,
-            amount,
-        }
+        self.share(gauge, amount)
     }
 
     /// The same, unless there would be more than `most` of it.
@@ -47,8 +43,18 @@ impl Bounds {
         amount: usize,
         most: usize,
     ) -> Option<Share> {
-        let share = self.take(gauge, amount);
-        (gauge(self).load(Ordering::SeqCst) <= most).then_some(share)
+        let within = |taken: usize| taken.checked_add(amount).filter(|taken| *taken <= most);
+        // In one step: two that add first and look then refuse each other the last one.
+        let taken = gauge(self).fetch_update(Ordering::SeqCst, Ordering::SeqCst, within);
+        taken.is_ok().then(|| self.share(gauge, amount))
+    }
+
+    fn share(self: &Arc<Self>, gauge: Gauge, amount: usize) -> Share {
+        Share {
+            bounds: Arc::clone(self),
+            gauge,
+            amount,
+        }
     }
 
     /// What a drain waits for.
@@ -114,6 +120,8 @@ impl Drop for Decrement<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -131,6 +139,38 @@ mod tests {
         assert!(!share.grow_within(1, 15));
         drop(share);
         assert_eq!(bounds.buffered.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn of_two_that_want_the_last_one_at_once_one_gets_it() {
+        const ROUNDS: usize = 5_000;
+        let (bounds, arrived) = (Arc::new(Bounds::default()), AtomicUsize::new(0));
+        // Spinning, so that they are there at the same moment, unless one of them does not run at all.
+        let meet = |times| {
+            arrived.fetch_add(1, Ordering::SeqCst);
+            let mut spins = 1_u32;
+            while arrived.load(Ordering::SeqCst) < 2 * times {
+                spins += 1;
+                if spins.is_multiple_of(10_000) {
+                    thread::yield_now();
+                }
+            }
+        };
+        let contend = || {
+            (0..ROUNDS).filter(|round| {
+                meet(2 * round + 1);
+                let share = bounds.take_within(|bounds| &bounds.waiters, 1, 1);
+                meet(2 * round + 2);
+                share.is_some()
+            })
+        };
+
+        let taken = thread::scope(|scope| {
+            let other = scope.spawn(|| contend().count());
+            contend().count() + other.join().unwrap()
+        });
+
+        assert_eq!(taken, ROUNDS);
     }
 
     #[tokio::test(start_paused = true)]
