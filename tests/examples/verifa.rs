@@ -4,6 +4,7 @@ mod documented;
 mod in_flight;
 mod process;
 mod refused;
+mod stopping;
 
 use std::net::SocketAddr;
 
