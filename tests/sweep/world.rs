@@ -90,7 +90,7 @@ impl World {
 
     /// Makes the map of the store as large as it gets, wherever the keys fall: into one of 256 shards.
     pub(crate) async fn grow(&self) {
-        let requests = (0..16 * 256).map(|number| {
+        let requests = (0..24 * 256).map(|number| {
             let key = RecordKey::from_parts([7; 16], digest(number));
             let print = Fingerprint::from_parts(1, digest(number));
             let id = ClaimId::from_bytes([7; 16]);
