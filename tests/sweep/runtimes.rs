@@ -51,8 +51,10 @@ enum Request {
     Inside,
     /// The same, and nobody waits for the runtime to end.
     InsideInBackground,
-    /// It is dropped after the runtime.
+    /// It is dropped outside of any runtime, just before its own.
     Outside,
+    /// It is dropped after the runtime.
+    Outlives,
 }
 
 /// How a runtime ends.
@@ -153,6 +155,7 @@ fn every_point(flavour: Flavour) {
         Request::Inside,
         Request::InsideInBackground,
         Request::Outside,
+        Request::Outlives,
     ];
     for (name, row) in rows() {
         for (request, unwinds) in requests.iter().flat_map(|it| [(*it, false), (*it, true)]) {
@@ -231,9 +234,9 @@ fn drops_well(row: Row, dropped: Dropped, polls: usize) -> bool {
 fn drop_a_runtime(world: &World, dropped: Dropped, polls: usize) -> Option<Got> {
     let got = Cell::new(None);
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        let mut outside = Box::pin(world.request());
-        // Dropped first.
+        let mut outlives = Box::pin(world.request());
         let runtime = dropped.flavour.build();
+        let mut outside = Box::pin(world.request());
         got.set(runtime.block_on(async {
             let _goes_on = world.prepare().await;
             world.begin_faults();
@@ -256,6 +259,7 @@ fn drop_a_runtime(world: &World, dropped: Dropped, polls: usize) -> Option<Got> 
                     has_reached.await.unwrap()
                 }
                 Request::Outside => poll_up_to(&mut outside, polls, false).await,
+                Request::Outlives => poll_up_to(&mut outlives, polls, false).await,
             }
         }));
         if dropped.unwinds {
@@ -264,6 +268,7 @@ fn drop_a_runtime(world: &World, dropped: Dropped, polls: usize) -> Option<Got> 
         if dropped.request == Request::InsideInBackground {
             runtime.shutdown_background();
         }
+        // What is left goes in the reverse order.
     }));
     got.into_inner()
 }
