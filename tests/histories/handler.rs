@@ -184,6 +184,7 @@ async fn play<'a>(
     }
 }
 
+#[derive(Clone, Copy)]
 enum End<'a> {
     Error,
     Panic,

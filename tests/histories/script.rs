@@ -196,12 +196,9 @@ impl Reply {
             8 => {
                 self.body(text);
                 self.pieces.push(Piece::Pause(ms(random, 1_000)));
-                self.pieces.push(
-                    random
-                        .percent(50)
-                        .then_some(Piece::Break)
-                        .unwrap_or(Piece::Panic),
-                );
+                let breaks = random.percent(50);
+                self.pieces
+                    .push(if breaks { Piece::Break } else { Piece::Panic });
                 self.breaks = true;
                 self.may_be_tombstone = true;
             }

@@ -181,7 +181,7 @@ impl World {
         self.ask(process, key, body, stays);
     }
 
-    fn ask(&mut self, process: usize, key: usize, body: usize, stays: Stays) -> usize {
+    fn ask(&self, process: usize, key: usize, body: usize, stays: Stays) -> usize {
         let process = &self.processes[process];
         let asked = self
             .book
@@ -255,7 +255,7 @@ impl World {
         self.size_is_explained()
     }
 
-    fn calm(&mut self) {
+    fn calm(&self) {
         self.book.note(|| "calm comes".into());
         self.chaos.calm();
         self.handler.calm.comes();

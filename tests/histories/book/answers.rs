@@ -37,7 +37,7 @@ const NOT_KEPT: [&str; 2] = ["date", "set-cookie"];
 
 impl Entries {
     /// The head of a response arrives: what it says of the store is so.
-    pub(crate) fn hears(&mut self, request: usize, outcome: Outcome) -> Checked {
+    pub(crate) fn hears(&self, request: usize, outcome: Outcome) -> Checked {
         let asked = &self.requests[request];
         let key = &self.model.keys[asked.key];
         let Outcome::Executed { recorded } = outcome else {

@@ -260,7 +260,7 @@ impl Entries {
     }
 
     /// A handler is polled: it knows by now whether its lease has ended.
-    pub(crate) fn is_polled(&mut self, number: usize) -> Checked {
+    pub(crate) fn is_polled(&self, number: usize) -> Checked {
         let execution = &self.executions[number];
         let (life, tenure) = self.model.keys[execution.key]
             .tenure(execution.fence)

@@ -145,7 +145,7 @@ impl Entries {
         self.model.released(owner, settled, self.event)
     }
 
-    pub(crate) fn inspects(&mut self, key: &RecordKey, record: Option<&Record>) -> Checked {
+    pub(crate) fn inspects(&self, key: &RecordKey, record: Option<&Record>) -> Checked {
         let key = self.model.key_of(key);
         self.model.inspected(key, record)
     }

@@ -87,7 +87,7 @@ impl Lying {
             .copied()
     }
 
-    fn shown(&self, record: Record) -> Record {
+    fn shown(&self, record: &Record) -> Record {
         let state = match record.state() {
             State::Completed { payload } if self.lie == Lie::ChangesOutcomes => {
                 let mut payload = payload.to_vec();
@@ -159,7 +159,7 @@ impl Store for Lying {
                     owned.lease_left(),
                 ))
             }
-            Claim::Existing(record) => Claim::Existing(self.shown(record)),
+            Claim::Existing(record) => Claim::Existing(self.shown(&record)),
             other => other,
         })
     }
@@ -205,7 +205,7 @@ impl Store for Lying {
 
     async fn inspect(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
         let record = self.store.inspect(&self.key(key)).await?;
-        Ok(record.map(|record| self.shown(record)))
+        Ok(record.map(|record| self.shown(&record)))
     }
 
     async fn forget(&self, key: &RecordKey, force: bool) -> Result<Forgotten, StoreError> {
