@@ -89,7 +89,7 @@ pub(crate) fn decide<R: Body, St: Store>(
     let keep = head.extensions.get().unwrap_or(&config.keep);
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if !switches && !keep.keeps(&reply) {
-        return if ownership.may_be_forgotten() {
+        return if ownership.frees() {
             Settlement::Release
         } else {
             Settlement::Abandon

@@ -133,7 +133,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// Where the mark is not known to be in the store: do not go on. The record counts as marked all the same.
+    /// Where the mark is not known to be in the store: do not go on. The record counts as marked all the same, unless
+    /// its key is being freed because the response is not kept: whatever a handler leaves behind comes too late then.
     /// Also for a request that runs unprotected, which has no record.
     pub async fn point_of_no_return(&self) -> Result<(), LeaseLost> {
         let claim = self.0.claim.as_ref().ok_or(LeaseLost::UNPROTECTED)?;
@@ -143,10 +144,10 @@ impl Idempotency {
             lease,
             ..
         } = claim;
-        if lease.is_lost() {
+        // What a handler has left behind may come when its key is being freed.
+        if lease.is_lost() || !lease.commit() {
             return Err(LeaseLost::FENCED_OUT);
         }
-        lease.commit();
         let sent_at = Instant::now();
         // A store that panics has failed, and must not take the handler with it.
         let renewal = || caught(Store::renew(store, owner, lease.length(), true));

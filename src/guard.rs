@@ -172,10 +172,10 @@ impl<St: Store> Ownership<St> {
         self.renewals.owner.key()
     }
 
-    /// Whether the record may be freed: nobody has committed itself, as far as that is known.
-    pub(crate) fn may_be_forgotten(&self) -> bool {
+    /// Whether the key is freed: no handler has committed itself, as far as that is known, and from here on none does.
+    pub(crate) fn frees(&self) -> bool {
         let asked = self.core().config.take_over() == TakeOver::Always && self.attempt > 1;
-        !asked && !self.renewals.lease.is_committed()
+        !asked && self.renewals.lease.free()
     }
 
     /// Whether anybody waits for the answer.

@@ -1,5 +1,6 @@
 //! The owner's view of its lease: when it ends at the latest, and whether the handler has committed itself.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ pub(crate) struct Lease {
     /// Nanoseconds from `claimed_at`.
     ends_at: AtomicU64,
     lost: AtomicBool,
-    committed: AtomicBool,
+    /// Decided once: whether the handler has committed itself, or its key is freed.
+    committed: OnceLock<bool>,
     confirmed: AtomicBool,
     told: AtomicBool,
     signal: Notify,
@@ -33,7 +35,7 @@ impl Lease {
             claimed_at,
             ends_at: AtomicU64::new(as_nanos(length.min(left))),
             lost: AtomicBool::new(false),
-            committed: AtomicBool::new(false),
+            committed: OnceLock::new(),
             confirmed: AtomicBool::new(false),
             told: AtomicBool::new(false),
             signal: Notify::new(),
@@ -109,13 +111,19 @@ impl Lease {
         }
     }
 
-    /// The handler passes its point of no return, whether the store hears of it or not.
-    pub(crate) fn commit(&self) {
-        self.committed.store(true, Ordering::Release);
+    /// The handler passes its point of no return, whether the store hears of it or not; `false` where its key is being
+    /// freed.
+    pub(crate) fn commit(&self) -> bool {
+        *self.committed.get_or_init(|| true)
+    }
+
+    /// The key is freed, and no handler commits itself any more; `false` where one has.
+    pub(crate) fn free(&self) -> bool {
+        !*self.committed.get_or_init(|| false)
     }
 
     pub(crate) fn is_committed(&self) -> bool {
-        self.committed.load(Ordering::Acquire)
+        self.committed.get() == Some(&true)
     }
 
     /// Whether the store has to be told of the commitment.
@@ -187,5 +195,13 @@ mod tests {
         lease.lose();
 
         waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_commits_itself_or_its_key_is_freed() {
+        let [first, second] = [(); 2].map(|()| Lease::new(LEASE, Instant::now(), LEASE));
+
+        assert!(first.commit() && !first.free() && first.commit() && first.is_committed());
+        assert!(second.free() && !second.commit() && second.free() && !second.is_committed());
     }
 }

@@ -1,6 +1,7 @@
 //! What a handler does with its context: the point of no return, and derived keys.
 
 use super::*;
+use crate::scripted::{Fault, Scripted, Verb};
 
 /// A service that passes its point of no return and then answers like this.
 fn committing<St: Store>(
@@ -211,6 +212,41 @@ async fn a_mark_that_the_store_did_not_take_blocks_a_second_run() {
 
     assert_eq!(retry.code(), "idempotency_outcome_unknown");
     assert_eq!(handler.executions(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_comes_while_the_key_is_freed_is_not_made_and_the_key_is_free() {
+    for slow in [
+        Fault::SlowBefore(SECOND),
+        Fault::Before(StoreErrorKind::NotApplied),
+    ] {
+        let store = Scripted::new();
+        store.next(Verb::Release, slow);
+        let layer = IdempotencyLayer::new(Arc::clone(&store));
+        let (handler, marking) = (Handler::default(), Arc::new(Mutex::new(None)));
+        let marks = Arc::clone(&marking);
+        let service = handler.answering(&layer, move |request| {
+            // What a handler leaves behind outlives its response.
+            let key = request.extensions().get::<Idempotency>().cloned().unwrap();
+            let late = tokio::spawn(async move {
+                tokio::time::sleep(SECOND / 50).await;
+                key.point_of_no_return().await
+            });
+            marks.lock().unwrap().get_or_insert(late);
+            let mut response = created("failed");
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            std::future::ready(response)
+        });
+        assert_eq!(send(&service, keyed("k", "x")).await.status, 500);
+        let marking = marking.lock().unwrap().take().unwrap();
+        let marked = marking.await.unwrap();
+        tokio::time::sleep(2 * SECOND).await;
+
+        send(&service, keyed("k", "x")).await;
+
+        assert!(marked.is_err(), "{slow:?}");
+        assert_eq!((handler.executions(), handler.last_attempt()), (2, 1));
+    }
 }
 
 #[tokio::test(start_paused = true)]
