@@ -37,7 +37,8 @@ impl<'a> Input<'a> {
 
     /// A number below `bound`. Digits stand for themselves, so that seeds can be read.
     fn below(&mut self, bound: u8) -> u8 {
-        self.byte().wrapping_sub(b'0') % bound
+        let digit = self.bytes(1).first();
+        digit.map_or(0, |digit| digit.wrapping_sub(b'0') % bound)
     }
 
     /// So many bytes, or those that there are.

@@ -31,6 +31,7 @@ pub(super) struct Settings {
     pub(super) runs_unprotected: bool,
     pub(super) room: u8,
     pub(super) is_observed: bool,
+    renews_in_background: bool,
 }
 
 impl Settings {
@@ -50,6 +51,7 @@ impl Settings {
             runs_unprotected: input.below(2) == 1,
             room: input.below(3),
             is_observed: input.below(2) == 1,
+            renews_in_background: input.below(2) == 1,
         }
     }
 
@@ -77,7 +79,13 @@ impl Settings {
             2 => KeyPolicy::default().strict(),
             _ => KeyPolicy::default(),
         };
-        IdempotencyLayer::new(Arc::clone(store))
+        let layer = IdempotencyLayer::new(Arc::clone(store));
+        let layer = if self.renews_in_background {
+            layer.renew_in_background()
+        } else {
+            layer
+        };
+        layer
             .lease(Self::LEASE)
             .retention(Self::RETENTION)
             .max_request_bytes(Self::MOST_BODY)
