@@ -1,5 +1,6 @@
 //! Equal requests at the same time: one runs, the others are refused or wait.
 
+mod threads;
 mod watching;
 
 use std::panic::AssertUnwindSafe;
