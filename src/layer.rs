@@ -211,6 +211,7 @@ mod tests {
     //! Records whose fingerprint is of another version: 0 is known to tests alone.
 
     use std::convert::Infallible;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use bytes::Bytes;
     use http::{Request, StatusCode};
@@ -226,7 +227,8 @@ mod tests {
     use crate::key::ClaimId;
     use crate::parameters::FingerprintPolicy;
     use crate::snapshot::HeaderRules;
-    use crate::store::claim::{Claim, ClaimRequest, Completed, Owner, Settled};
+    use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
+    use crate::store::error::StoreError;
     use crate::store::wire;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -263,7 +265,7 @@ mod tests {
     }
 
     /// The status and outcome of a request; the status of an execution says its attempt.
-    async fn send(layer: &IdempotencyLayer, body: &'static str) -> (u16, Outcome) {
+    async fn send<St: Store>(layer: &IdempotencyLayer<St>, body: &'static str) -> (u16, Outcome) {
         let handler = async |request: Request<RequestBody<Full<Bytes>>>| {
             let attempt = request.extensions().get().map_or(0, Idempotency::attempt);
             let mut response = http::Response::new(Full::<Bytes>::default());
@@ -314,5 +316,62 @@ mod tests {
         claim(&layer, Fingerprint::from_parts(2, [7; 32])).await;
 
         assert_eq!(send(&layer, "a").await, (503, Outcome::Refused));
+    }
+
+    /// Whatever is claimed, another release holds it: two stores, each claimed in the terms of one version.
+    struct NeverInItsTerms {
+        of_version: [IdempotencyLayer; 2],
+        claims: AtomicU32,
+    }
+
+    impl Store for NeverInItsTerms {
+        async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+            self.claims.fetch_add(1, Ordering::Relaxed);
+            let other = 1 - usize::from(request.fingerprint().version());
+            self.of_version[other].store().claim(request).await
+        }
+
+        async fn renew(&self, _: &Owner, _: Duration, _: bool) -> Result<Settled, StoreError> {
+            unreachable!("nothing is owned")
+        }
+
+        async fn complete(&self, _: &Owner, _: &Completed) -> Result<Settled, StoreError> {
+            unreachable!("nothing is owned")
+        }
+
+        async fn abandon(&self, _: &Owner) -> Result<Settled, StoreError> {
+            unreachable!("nothing is owned")
+        }
+
+        async fn release(&self, _: &Owner) -> Result<Settled, StoreError> {
+            unreachable!("nothing is owned")
+        }
+
+        async fn inspect(&self, _: &RecordKey) -> Result<Option<Record>, StoreError> {
+            unreachable!("nobody looks")
+        }
+
+        async fn forget(&self, _: &RecordKey, _: bool) -> Result<Forgotten, StoreError> {
+            unreachable!("nobody forgets")
+        }
+
+        async fn erase_scope(&self, _: &[u8; 16]) -> Result<u64, StoreError> {
+            unreachable!("nobody erases")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_whose_version_changes_at_every_claim_is_not_followed_for_ever() {
+        let of_version = [IdempotencyLayer::default(), IdempotencyLayer::default()];
+        claim(&of_version[0], version_0("a")).await;
+        assert_eq!(send(&of_version[1], "a").await.0, 201);
+        let layer = IdempotencyLayer::new(NeverInItsTerms {
+            of_version,
+            claims: AtomicU32::new(0),
+        });
+
+        assert_eq!(send(&layer, "a").await, (503, Outcome::Refused));
+
+        assert_eq!(layer.store().claims.load(Ordering::Relaxed), 9);
     }
 }

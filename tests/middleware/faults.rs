@@ -357,6 +357,24 @@ async fn too_many_bytes_of_unsettled_outcomes_refuse_new_claims() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_unsettled_outcome_counts_is_its_payload_and_its_tombstone() {
+    let (store, layer, handler) = world();
+    send(&handler.at_once(&layer), keyed("k", "a")).await;
+    let bytes = store.completed_bytes();
+
+    for (most, status) in [(bytes, 503), (bytes + 1, 201)] {
+        let (store, layer, handler) = world();
+        let service = handler.at_once(&layer.max_unsettled_bytes(most));
+        store.always(Verb::Complete, Fault::Before(StoreErrorKind::NotApplied));
+        assert_eq!(send(&service, keyed("k", "a")).await.status, 201);
+
+        let beside_it = send(&service, keyed("another", "a")).await;
+
+        assert_eq!(beside_it.status, status, "{bytes} of {most} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_is_renewed_while_the_handler_runs() {
     let (store, layer, handler) = world();
     let service = handler.held(&layer);

@@ -1,6 +1,7 @@
 //! A store whose every call can be made slow, to fail before or after it was applied, or to lie.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub(crate) struct Scripted {
     script: Mutex<VecDeque<(Verb, Fault)>>,
     for_ever: Mutex<Vec<(Verb, Fault)>>,
     calls: Mutex<[usize; 6]>,
+    completed_bytes: AtomicUsize,
     yields: usize,
 }
 
@@ -89,6 +91,11 @@ impl Scripted {
     /// How often this verb was called.
     pub(crate) fn calls(&self, verb: Verb) -> usize {
         self.calls.lock().unwrap()[verb as usize]
+    }
+
+    /// How many bytes the last outcome had: its payload and its tombstone.
+    pub(crate) fn completed_bytes(&self) -> usize {
+        self.completed_bytes.load(Ordering::Relaxed)
     }
 
     fn fault(&self, verb: Verb) -> Option<Fault> {
@@ -172,6 +179,8 @@ impl Store for Scripted {
     }
 
     async fn complete(&self, owner: &Owner, completed: &Completed) -> Result<Settled, StoreError> {
+        let bytes = completed.payload().len() + completed.tombstone().len();
+        self.completed_bytes.store(bytes, Ordering::Relaxed);
         self.call(Verb::Complete, self.memory.complete(owner, completed))
             .await
     }

@@ -95,6 +95,25 @@ async fn what_was_not_done_does_not_run_for_a_client_that_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_asked_for_a_client_that_has_gone() {
+    let provider = Provider::who_says([Says::Done("charged")]);
+    let store = Scripted::new();
+    let layer = layer(store.clone(), provider.on_lost());
+    let (_, service) = service(&layer);
+    lose(&service).await;
+    store.next(Verb::Claim, Fault::SlowAfter(SECOND));
+    let claiming = tokio::spawn(service.clone().oneshot(keyed("k", "x")));
+    settle().await;
+    claiming.abort();
+
+    tokio::time::sleep(2 * SECOND).await;
+
+    assert_eq!(provider.asked(), 0);
+    assert!(!record(&layer).await.unwrap().is_live(), "it is given back");
+    assert_eq!(again(&service).await.text(), "charged");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_done_is_shown_only_once_it_is_recorded() {
     let provider = Provider::who_says([Says::Done("charged")]);
     let store = Scripted::new();
