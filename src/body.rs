@@ -381,6 +381,23 @@ mod tests {
         assert!(buffered.next().is_none() && buffered.is_empty());
     }
 
+    #[test]
+    fn a_body_that_was_read_in_part_ends_where_both_parts_do() {
+        let buffered =
+            |data: &'static str| Buffered::new(Bytes::from_static(data.as_bytes()), None);
+        let rest = |data: &'static str| Box::pin(Full::new(Bytes::from_static(data.as_bytes())));
+
+        for (read, left) in [("a", "b"), ("a", ""), ("", "b"), ("", "")] {
+            let body = RequestBody::partial(buffered(read), rest(left));
+
+            assert_eq!(body.is_end_stream(), read.is_empty() && left.is_empty());
+            assert_eq!(
+                body.size_hint().exact(),
+                Some((read.len() + left.len()) as u64)
+            );
+        }
+    }
+
     #[tokio::test]
     async fn an_error_comes_after_the_bytes_and_one_yield_later() {
         type Broken = http_body_util::StreamBody<

@@ -56,6 +56,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn its_debug_names_the_version_and_four_bytes_of_the_digest() {
+        let fingerprint = Fingerprint::from_parts(1, [0xa7; 32]);
+
+        assert_eq!(format!("{fingerprint:?}"), "Fingerprint(v1 a7a7a7a7)");
+    }
+
+    #[test]
     fn another_version_never_matches() {
         let digest = [7; 32];
 

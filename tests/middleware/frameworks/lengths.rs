@@ -151,7 +151,9 @@ async fn a_body_that_knows_its_size_and_disagrees_is_never_taken_for_the_next_an
             let bare = transcript(as_if.0.bare().await, &raw("k", "", "a")).await;
             assert_eq!(guarded, bare, "{answering:?}");
             assert_eq!(handler.last_attempt(), attempt);
-            assert!(!record(&layer).await.unwrap().is_live());
+            let record = record(&layer).await.unwrap();
+            assert!(matches!(record.state(), State::InFlight { .. }));
+            assert!(!record.is_live());
         }
     }
 }
@@ -171,7 +173,9 @@ async fn a_body_that_is_over_before_it_began_is_answered_as_without_the_layer() 
         format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n{IN_STEP}")
     );
     assert_eq!(guarded, bare);
-    assert!(!record(&layer).await.unwrap().is_live());
+    let record = record(&layer).await.unwrap();
+    assert!(matches!(record.state(), State::InFlight { .. }));
+    assert!(!record.is_live());
 }
 
 #[tokio::test]
