@@ -126,7 +126,8 @@ impl fmt::Debug for RecordKey {
     }
 }
 
-/// A key for a call to another service, derived from the record and a name: the same in every attempt.
+/// A key for a call to another service, derived from the record and a name: the same in every attempt, and in every
+/// release; `tests/vectors.json` pins it.
 ///
 /// Made by [`Idempotency::child`](crate::Idempotency::child). A UUID in form, so that services which
 /// want one accept it.
@@ -253,9 +254,23 @@ mod tests {
         assert_eq!(child, record.child("charge"));
         assert_ne!(child, record.child("refund"));
         assert_ne!(child, RecordKey::derive("", b"", None, "l").child("charge"));
-        assert_eq!(child.as_str().len(), 36);
-        assert_eq!(child.as_str().as_bytes()[14], b'8');
-        assert!(b"89ab".contains(&child.as_str().as_bytes()[19]));
+        for name in 0..64 {
+            let child = record.child(&name.to_string());
+            assert_eq!(child.as_str().len(), 36);
+            assert_eq!(child.as_str().as_bytes()[14], b'8');
+            assert!(b"89ab".contains(&child.as_str().as_bytes()[19]), "{name}");
+        }
+    }
+
+    #[test]
+    fn claim_ids_tell_claims_and_processes_apart() {
+        let half = |id: ClaimId, range: std::ops::Range<usize>| id.as_bytes()[range].to_vec();
+        let (one, another) = (ClaimId::unique(), ClaimId::unique());
+
+        assert_ne!(half(one, 8..16), half(another, 8..16));
+        assert_eq!(half(one, 0..8), half(another, 0..8), "of the process");
+        assert_ne!(half(one, 0..8), [0; 8], "drawn, not counted");
+        assert_eq!(ClaimId::from_bytes([7; 16]).as_bytes(), &[7; 16]);
     }
 
     #[test]

@@ -1,19 +1,21 @@
-//! The published test vectors of record keys, principals and fingerprints.
+//! The published test vectors of record keys, principals, fingerprints and child keys.
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request};
 use serde_json::Value;
-use tower_idempotency::{ClaimRequest, FingerprintPolicy, IdempotencyLayer, KeyFrom, Scope};
+use tower_idempotency::{
+    ClaimRequest, FingerprintPolicy, Idempotency, IdempotencyLayer, KeyFrom, Scope,
+};
 
 use crate::spy::Spy;
-use crate::support::{Body, Handler, post, send};
+use crate::support::{Body, Handler, created, keyed, post, send};
 
 /// The rows of a table; as many as have been published, so that none is dropped unnoticed.
 #[track_caller]
 fn rows(table: &str, published: usize) -> Vec<Value> {
     let vectors: Value = serde_json::from_str(include_str!("../vectors.json")).unwrap();
     let tables = vectors.as_object().unwrap();
-    assert_eq!(tables.len(), 7, "a table that no test reads");
+    assert_eq!(tables.len(), 8, "a table that no test reads");
     let rows = tables[table].as_array().unwrap().clone();
     assert_eq!(rows.len(), published, "{table}");
     rows
@@ -236,5 +238,21 @@ async fn fingerprints_are_the_published_ones() {
             bytes(&row, "digest_hex"),
             "{row}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn child_keys_are_the_published_ones() {
+    for row in rows("child_keys", 7) {
+        let layer = IdempotencyLayer::default().namespace(text(&row, "namespace"));
+        let name = text(&row, "child").to_owned();
+        let service = Handler::default().answering(&layer, move |request| {
+            let context: &Idempotency = request.extensions().get().unwrap();
+            std::future::ready(created(context.child(&name).as_str()))
+        });
+
+        let answer = send(&service, keyed(text(&row, "key"), "a")).await;
+
+        assert_eq!(answer.text(), text(&row, "child_key"), "{row}");
     }
 }
