@@ -9,6 +9,9 @@
 //! Asked again with `Origin: https://admin.example`, the same charge comes with that origin's
 //! headers: those of CORS are never recorded. `ADDR` is where it listens (127.0.0.1:3000).
 
+#[path = "common/stop.rs"]
+mod stop;
+
 use std::env;
 use std::error::Error;
 use std::io::{self, Write};
@@ -44,11 +47,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(idempotency.clone())
         .layer(cors);
 
+    let stop = stop::signal()?;
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
-    let stop = async { _ = tokio::signal::ctrl_c().await };
     axum::serve(listener, app)
         .with_graceful_shutdown(stop)
         .await?;

@@ -8,6 +8,9 @@
 //! It is correct and simple: each verb looks at every record to drop the expired ones. `MemoryStore`
 //! does better. A store that other processes share keeps deadlines and expiry on its own clock.
 
+#[path = "common/stop.rs"]
+mod stop;
+
 use std::collections::HashMap;
 use std::env;
 use std::io::{self, Write};
@@ -32,6 +35,7 @@ async fn main() -> io::Result<()> {
         .route("/charges", post(charge))
         .layer(idempotency.clone());
 
+    let stop = stop::signal()?;
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let listener = TcpListener::bind(address).await?;
     writeln!(
@@ -39,9 +43,6 @@ async fn main() -> io::Result<()> {
         "listening on http://{}",
         listener.local_addr()?
     )?;
-    let stop = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
     axum::serve(listener, app)
         .with_graceful_shutdown(stop)
         .await?;

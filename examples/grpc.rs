@@ -10,6 +10,9 @@
 //! The second time it says `idempotent-replayed: true`; with another amount (`\x2b`) it is `grpc-status: 3`. The service is
 //! written out as tonic's build step writes it, so that no `protoc` is needed. `ADDR` is where it listens (127.0.0.1:3000).
 
+#[path = "common/stop.rs"]
+mod stop;
+
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
@@ -50,11 +53,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .keep(Keep::Final)
         .errors(ErrorForm::grpc());
 
+    let stop = stop::signal()?;
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let incoming = TcpIncoming::bind(address.parse()?)?;
     let address = incoming.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
-    let stop = async { _ = tokio::signal::ctrl_c().await };
     Server::builder()
         .layer(idempotency.clone())
         .add_service(Charges)

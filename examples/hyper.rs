@@ -7,6 +7,9 @@
 //!
 //! However often it is sent, there is one charge. `ADDR` is where it listens (127.0.0.1:3000).
 
+#[path = "common/stop.rs"]
+mod stop;
+
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
@@ -28,6 +31,7 @@ use tower_idempotency::{IdempotencyLayer, RequestBody};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let mut stop = pin!(stop::signal()?);
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
@@ -41,16 +45,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let server = auto::Builder::new(TokioExecutor::new());
     let connections = GracefulShutdown::new();
-    let mut stop = pin!(tokio::signal::ctrl_c());
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => TokioIo::new(accepted?.0),
-            _ = &mut stop => break,
+            () = &mut stop => break,
         };
         let connection = server.serve_connection(stream, service.clone());
         tokio::spawn(connections.watch(connection.into_owned()));
     }
 
+    drop(listener);
     connections.shutdown().await;
     // Executions whose clients have hung up are not among the connections.
     match idempotency.drain(Duration::from_secs(25)).await.left {

@@ -228,6 +228,10 @@ impl<St: Store> Ownership<St> {
 
     /// Settles; `None` where the store failed: then settling goes on beside the request.
     pub(crate) async fn settle(mut self, settlement: Settlement) -> Option<Settled> {
+        if self.has_started() {
+            // Who blocked its thread hears of it only now.
+            self.renewals.tell_of_loss();
+        }
         self.decided = Some(settlement.clone());
         let first_try = self.core().answered(self.apply(&settlement));
         let ends_lease = matches!(settlement, Settlement::Abandon);
@@ -272,6 +276,10 @@ impl<St: Store> Ownership<St> {
         };
         let ends_lease = matches!(settlement, Settlement::Abandon);
         match self.renewals.settling(ends_lease, settling).await {
+            // It may have been the first try that removed it.
+            Some(Settled::Missing) if matches!(settlement, Settlement::Release) => {
+                self.ended = true
+            }
             Some(settled) => self.ends(settled),
             None => self.warn(Warning::GivenUp),
         }
@@ -290,6 +298,10 @@ impl<St: Store> Ownership<St> {
 
     async fn apply(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
         let (store, owner) = (&*self.core().store, &self.renewals.owner);
+        // What a handler has left behind is to know that another attempt may begin.
+        if !matches!(settlement, Settlement::Complete(_)) {
+            self.renewals.lease.lose();
+        }
         match settlement {
             Settlement::Complete(completed) => store.complete(owner, completed).await,
             Settlement::Release => store.release(owner).await,

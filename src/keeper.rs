@@ -1,33 +1,54 @@
-//! One task that takes turns at the work of many, also while the threads of their handlers are blocked.
+//! One task per runtime that takes turns at the work of many, also while the threads of their handlers are blocked.
 //!
-//! Nobody wakes the task: a runtime runs what a thread has woken on that very thread first, and it may be about to
-//! block. So the task looks around by itself, and is spawned from a thread that runs no handlers.
+//! No thread of the runtime wakes the task: it runs what it has woken itself first, and may be about to block. So the task
+//! looks around by itself. Timers are in the hands of a thread, too: where it goes on to run a handler that blocks, no
+//! timer of the runtime ends. So a thread of our own stirs a runtime of several, and another one takes them over.
 
-use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::collections::{BTreeMap, HashMap};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::drive::until;
 
-/// The work of many, in one task: started with the first work, ended when there is none left.
+/// So long the thread sleeps at most: it outlives the work by no more.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The work of many: one task in each runtime that has some.
 #[derive(Default)]
 pub(crate) struct Keeper {
+    rounds: Mutex<HashMap<Id, Weak<Round>>>,
+}
+
+/// The work in one runtime: its task is started with the first, and ends when there is none left.
+#[derive(Default)]
+struct Round {
     kept: Mutex<Kept>,
+    /// Wakes the thread, which wakes the task.
+    sooner: Condvar,
+    /// Wakes the task.
+    stir: Notify,
 }
 
 #[derive(Default)]
 struct Kept {
-    works: HashMap<u64, Work>,
+    /// In order: which turn comes first must not be drawn, or a test with a seed would not replay.
+    works: BTreeMap<u64, Work>,
     last: u64,
+    /// So late a turn may be, of the strictest.
+    slack: Duration,
     is_driven: bool,
+    has_thread: bool,
 }
 
 struct Work {
@@ -48,16 +69,16 @@ pub(crate) type Turn = Pin<Box<dyn Future<Output = Option<Instant>> + Send>>;
 
 /// Work goes on until this is dropped.
 pub(crate) struct Keeping {
-    keeper: Arc<Keeper>,
+    round: Arc<Round>,
     number: u64,
     has_ended: Arc<AtomicBool>,
 }
 
 impl Keeper {
     /// Takes a turn of some work at `first`, or a little later, and again as each turn says, until what this gives is
-    /// dropped. `None` outside a runtime.
+    /// dropped. `None` outside a runtime, and where no thread can be had.
     pub(crate) fn keep(
-        self: &Arc<Self>,
+        &self,
         first: Instant,
         slack: Duration,
         turn: impl Fn() -> Turn + Send + Sync + 'static,
@@ -70,24 +91,79 @@ impl Keeper {
             turn: Box::new(turn),
             has_ended: Arc::clone(&has_ended),
         };
+        let round = self.round(runtime.id());
+        let (number, is_driven) = round.take_on(work);
+        let keeping = Keeping {
+            round,
+            number,
+            has_ended,
+        };
+        (is_driven || keeping.round.start(runtime)).then_some(keeping)
+    }
+
+    fn round(&self, runtime: Id) -> Arc<Round> {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(round) = rounds.get(&runtime).and_then(Weak::upgrade) {
+            return round;
+        }
+        let round = Arc::default();
+        rounds.retain(|_, round| round.strong_count() > 0);
+        rounds.insert(runtime, Arc::downgrade(&round));
+        round
+    }
+}
+
+impl Round {
+    /// Its number, and whether the task is there.
+    fn take_on(&self, work: Work) -> (u64, bool) {
         let mut kept = self.lock();
+        let is_driven = std::mem::replace(&mut kept.is_driven, true);
+        let is_sooner = work.slack < kept.slack;
+        if is_sooner || !is_driven {
+            kept.slack = work.slack;
+        }
         kept.last += 1;
         let number = kept.last;
         kept.works.insert(number, work);
-        let is_driven = std::mem::replace(&mut kept.is_driven, true);
-        drop(kept);
-        if !is_driven {
-            // Without the lock: a runtime that has ended drops the driver on the spot.
-            let driver = Driver(Arc::clone(self));
-            runtime
-                .clone()
-                .spawn_blocking(move || runtime.spawn(driver.drive()));
+        if is_driven && is_sooner {
+            if kept.has_thread {
+                self.sooner.notify_one();
+            } else {
+                self.stir.notify_one();
+            }
         }
-        Some(Keeping {
-            keeper: Arc::clone(self),
-            number,
-            has_ended,
-        })
+        (number, is_driven)
+    }
+
+    /// Starts the task. Without the lock: a runtime that has ended drops it on the spot.
+    fn start(self: &Arc<Self>, runtime: Handle) -> bool {
+        let driver = Driver {
+            round: Arc::clone(self),
+            alive: Arc::new(()),
+            has_ended: false,
+        };
+        let has_thread = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        self.lock().has_thread = has_thread;
+        if !has_thread {
+            runtime.spawn(driver.drive());
+            return true;
+        }
+        let (round, alive) = (Arc::clone(self), Arc::downgrade(&driver.alive));
+        let stirring = move || {
+            runtime.spawn(driver.drive());
+            let mut kept = round.lock();
+            while alive.strong_count() > 0 {
+                let pause = kept.slack.min(SECOND);
+                let waited = round.sooner.wait_timeout(kept, pause);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+                round.stir.notify_one();
+                // It may be known to a thread that is blocked: another one is to come and take it.
+                runtime.spawn(async {});
+                kept = round.lock();
+            }
+        };
+        let thread = thread::Builder::new().name("idempotency-keeper".into());
+        thread.spawn(stirring).is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -99,24 +175,23 @@ impl Drop for Keeping {
     fn drop(&mut self) {
         self.has_ended.store(true, Ordering::Release);
         // What it holds is dropped after the lock.
-        let _work = self.keeper.lock().works.remove(&self.number);
+        let _work = self.round.lock().works.remove(&self.number);
     }
 }
 
 impl Kept {
     /// The turns that are due, and how long the others may wait.
     fn due(&mut self, now: Instant) -> (Vec<(u64, Turn)>, Duration) {
-        let mut due = Vec::new();
-        let mut pause = Duration::MAX;
-        for (number, work) in &mut self.works {
-            pause = pause.min(work.slack);
-            if matches!(work.next, Next::At(moment) if moment <= now) {
-                work.next = Next::UnderWay;
-                let turn = unless(Arc::clone(&work.has_ended), (work.turn)());
-                due.push((*number, turn));
-            }
-        }
-        (due, pause)
+        let slack = self.works.values().map(|work| work.slack).min();
+        self.slack = slack.unwrap_or(self.slack);
+        let is_due = |work: &Work| matches!(work.next, Next::At(moment) if moment <= now);
+        let due = self.works.iter_mut().filter(|(_, work)| is_due(work));
+        let turns = due.map(|(number, work)| {
+            work.next = Next::UnderWay;
+            let turn = unless(Arc::clone(&work.has_ended), (work.turn)());
+            (*number, turn)
+        });
+        (turns.collect(), self.slack)
     }
 }
 
@@ -131,48 +206,67 @@ fn unless(has_ended: Arc<AtomicBool>, mut turn: Turn) -> Turn {
 }
 
 /// The task, as long as there is work and its runtime lives.
-struct Driver(Arc<Keeper>);
+struct Driver {
+    round: Arc<Round>,
+    alive: Arc<()>,
+    has_ended: bool,
+}
 
 impl Driver {
-    async fn drive(self) {
+    async fn drive(mut self) {
         let mut under_way = FuturesUnordered::new();
         loop {
             let now = Instant::now();
-            let pause = {
-                let mut kept = self.0.lock();
+            let (due, slack) = {
+                let mut kept = self.round.lock();
                 if kept.works.is_empty() && under_way.is_empty() {
                     kept.is_driven = false;
+                    self.has_ended = true;
                     return;
                 }
-                let (due, pause) = kept.due(now);
-                let turns = due.into_iter();
-                under_way.extend(turns.map(|(number, turn)| async move { (number, turn.await) }));
-                pause
+                kept.due(now)
             };
-            let look_around = clock::sleep_until(clock::later(now, pause));
-            tokio::select! {
-                biased;
-                Some((number, next)) = under_way.next() => self.after(number, next),
-                () = look_around => {}
-            }
+            let turns = due.into_iter();
+            under_way.extend(turns.map(|(number, turn)| async move { (number, turn.await) }));
+            // Of those that end, none is a reason to look at the others.
+            let ending = async {
+                while let Some((number, next)) = under_way.next().await {
+                    self.after(number, next);
+                }
+                pending().await
+            };
+            let looked_for = async {
+                tokio::select! {
+                    biased;
+                    () = ending => {}
+                    () = self.round.stir.notified() => {}
+                }
+            };
+            until(clock::later(now, slack), looked_for).await;
         }
     }
 
     fn after(&self, number: u64, next: Option<Instant>) {
-        let mut kept = self.0.lock();
-        let _ended = match (next, kept.works.get_mut(&number)) {
-            (Some(next), Some(work)) => {
-                work.next = Next::At(next);
-                None
+        // What has ended is dropped after the lock.
+        let _ended = {
+            let mut kept = self.round.lock();
+            match (next, kept.works.get_mut(&number)) {
+                (Some(next), Some(work)) => {
+                    work.next = Next::At(next);
+                    None
+                }
+                _ => kept.works.remove(&number),
             }
-            _ => kept.works.remove(&number),
         };
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let mut kept = self.0.lock();
+        if self.has_ended {
+            return;
+        }
+        let mut kept = self.round.lock();
         kept.is_driven = false;
         for work in kept.works.values_mut() {
             if matches!(work.next, Next::UnderWay) {
@@ -189,7 +283,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Work whose turns are counted, one every `period`.
-    fn counted(keeper: &Arc<Keeper>, period: Duration, turns: &Arc<Mutex<u32>>) -> Option<Keeping> {
+    fn counted(keeper: &Keeper, period: Duration, turns: &Arc<Mutex<u32>>) -> Option<Keeping> {
         let turns = Arc::clone(turns);
         let first = Instant::now() + period;
         keeper.keep(first, period / 4, move || {
@@ -200,7 +294,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_goes_on_until_it_is_dropped() {
-        let (keeper, turns) = (Arc::<Keeper>::default(), Arc::new(Mutex::new(0)));
+        let (keeper, turns) = (Keeper::default(), Arc::new(Mutex::new(0)));
         let kept = counted(&keeper, 4 * SECOND, &turns);
 
         tokio::time::sleep(41 * SECOND).await;
@@ -215,7 +309,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn there_is_one_task_as_long_as_there_is_work() {
-        let (keeper, turns) = (Arc::<Keeper>::default(), Arc::new(Mutex::new(0)));
+        let (keeper, turns) = (Keeper::default(), Arc::new(Mutex::new(0)));
         let metrics = Handle::current().metrics();
 
         for _ in 0..3 {
@@ -232,7 +326,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_under_way_ends_with_its_work() {
-        let (keeper, held) = (Arc::<Keeper>::default(), Arc::new(()));
+        let (keeper, held) = (Keeper::default(), Arc::new(()));
         let of_turn = Arc::clone(&held);
         let kept = keeper.keep(Instant::now(), SECOND, move || {
             let held = Arc::clone(&of_turn);
@@ -251,48 +345,89 @@ mod tests {
         assert_eq!(Arc::strong_count(&held), 1);
     }
 
-    #[test]
-    fn another_runtime_takes_over_when_the_first_has_gone() {
-        let (keeper, turns) = (Arc::<Keeper>::default(), Arc::new(Mutex::new(0)));
-        let runtime = || {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            runtime.enable_time().start_paused(true).build().unwrap()
-        };
-        let first = runtime();
-        let _kept = first.block_on(async {
-            let kept = counted(&keeper, SECOND, &turns);
-            tokio::time::sleep(5 * SECOND).await;
-            kept
-        });
-        drop(first);
-        assert!(!keeper.lock().is_driven);
+    #[tokio::test(start_paused = true)]
+    async fn work_of_less_slack_is_looked_at_in_time() {
+        for hangs in [false, true] {
+            let (keeper, turns) = (Keeper::default(), Arc::new(Mutex::new(0)));
+            let before = keeper.keep(Instant::now(), 100 * SECOND, move || {
+                Box::pin(async move {
+                    if hangs {
+                        pending::<()>().await;
+                    }
+                    Some(Instant::now() + 1000 * SECOND)
+                })
+            });
+            tokio::time::sleep(SECOND).await;
+            // Of what has ended, its turn may still hang.
+            let _before = before.filter(|_| !hangs);
 
-        runtime().block_on(async {
-            let before = *turns.lock().unwrap();
-            let kept = counted(&keeper, SECOND, &turns);
-            tokio::time::sleep(5 * SECOND).await;
-            drop(kept);
-            assert!(*turns.lock().unwrap() > before);
-        });
+            let _kept = counted(&keeper, SECOND, &turns);
+            tokio::time::sleep(10 * SECOND).await;
+
+            assert!(*turns.lock().unwrap() >= 7, "{hangs} {turns:?}");
+        }
+    }
+
+    fn current_thread() -> tokio::runtime::Runtime {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn each_runtime_has_a_task_of_its_own() {
+        let (keeper, turns) = (Keeper::default(), Arc::new(Mutex::new(0)));
+        let [first, second] = [(); 2].map(|()| current_thread());
+        let _of_first = first.block_on(async { counted(&keeper, SECOND, &turns) });
+        let begin = async { counted(&keeper, SECOND, &turns) };
+        let _of_second = second.block_on(begin);
+
+        // The first one is there, and nobody drives it.
+        second.block_on(async { tokio::time::sleep(10 * SECOND).await });
+        let with_it = *turns.lock().unwrap();
+        assert!((7..=10).contains(&with_it), "{with_it}");
+
+        drop(first);
+        second.block_on(async { tokio::time::sleep(10 * SECOND).await });
+        assert!(*turns.lock().unwrap() >= with_it + 7);
+    }
+
+    #[test]
+    fn what_is_known_of_a_runtime_goes_with_it() {
+        let (keeper, turns) = (Keeper::default(), Arc::new(Mutex::new(0)));
+
+        for _ in 0..10 {
+            let runtime = current_thread();
+            let kept = runtime.block_on(async { counted(&keeper, SECOND, &turns) });
+            assert!(kept.is_some());
+        }
+
+        assert_eq!(keeper.rounds.lock().unwrap().len(), 1);
     }
 
     #[test]
     fn a_runtime_that_has_ended_is_not_waited_for() {
-        let (keeper, turns) = (Arc::<Keeper>::default(), Arc::new(Mutex::new(0)));
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.enable_time().build().unwrap();
-        let ended = runtime.handle().clone();
-        drop(runtime);
+        let (keeper, turns) = (Keeper::default(), Arc::new(Mutex::new(0)));
+        for flavor in [RuntimeFlavor::CurrentThread, RuntimeFlavor::MultiThread] {
+            let mut runtime = match flavor {
+                RuntimeFlavor::MultiThread => tokio::runtime::Builder::new_multi_thread(),
+                _ => tokio::runtime::Builder::new_current_thread(),
+            };
+            let runtime = runtime.enable_time().build().unwrap();
+            let ended = runtime.handle().clone();
+            drop(runtime);
 
-        let _entered = ended.enter();
-        let kept = counted(&keeper, SECOND, &turns);
+            let _entered = ended.enter();
+            let kept = counted(&keeper, SECOND, &turns).unwrap();
 
-        assert!(kept.is_some() && !keeper.lock().is_driven);
+            while kept.round.lock().is_driven {
+                thread::yield_now();
+            }
+        }
     }
 
     #[test]
     fn outside_a_runtime_nothing_is_kept() {
-        let keeper = Arc::<Keeper>::default();
+        let keeper = Keeper::default();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -300,6 +435,6 @@ mod tests {
 
         let kept = keeper.keep(now, SECOND, || Box::pin(async { None }));
 
-        assert!(kept.is_none() && keeper.lock().works.is_empty());
+        assert!(kept.is_none() && keeper.rounds.lock().unwrap().is_empty());
     }
 }

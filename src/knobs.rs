@@ -304,8 +304,8 @@ impl<St: Store> IdempotencyLayer<St> {
     /// Hears what happens to every request that is covered, and every [`Warning`](crate::Warning): for metrics and logs.
     ///
     /// One event per request, when it is decided what becomes of it (a covered request without a key is `bypassed`); for an execution when it has ended, its client
-    /// there or gone. A request whose client leaves before its handler starts has none, nor one whose service does not get
-    /// ready. The closure runs on the request's path:
+    /// there or gone. A request whose client leaves before its handler starts need not have one, nor one whose service does
+    /// not get ready. The closure runs on the request's path:
     /// it must not block. Its panics are dropped.
     ///
     /// ```

@@ -44,12 +44,15 @@ impl<St: Store> IdempotencyLayer<St> {
         self.with(|config| config.lease = lease)
     }
 
-    /// Renews the leases of all live claims in one task of the layer, instead of beside each handler. Default: beside.
+    /// Renews the leases of all live claims in one task of the layer (one in each runtime that has some), instead of beside
+    /// each handler. Default: beside.
     ///
     /// A handler that blocks its thread for two thirds of the lease is presumed lost, because nothing else of its request
-    /// runs meanwhile. With this its lease is renewed by another thread, on a runtime of several; best is still
-    /// `tokio::task::spawn_blocking`, because a blocked thread serves nobody. It costs an allocation and two
-    /// messages between tasks per execution. [`max_execution`](Self::max_execution) bounds it all the same.
+    /// runs meanwhile. With this its lease is renewed by another thread, on a runtime of several; while there are claims, a
+    /// thread of the layer makes sure that one of them looks after timers. A store whose connections wait for a blocked
+    /// thread is not helped. Best is still `tokio::task::spawn_blocking`: a blocked thread serves nobody, and what it has
+    /// woken, such as a request that waits for the same key, may wait for it. It costs some allocations and a lock per
+    /// execution. [`max_execution`](Self::max_execution) bounds it all the same.
     ///
     /// ```
     /// # use tower_idempotency::IdempotencyLayer;

@@ -45,7 +45,7 @@ impl OnLost {
     ///   is abandoned instead of freed: the next request asks again.
     /// * An error, a panic, or no answer in time ([`Reconcile::at_most`], 10 seconds): 503
     ///   `idempotency_reconcile_failed`. The record is as lost as it was, only the attempt has counted; the next request
-    ///   asks again.
+    ///   asks again, each that has waited among them.
     ///
     /// The lost attempt may still be at work, a process that was stopped and comes back: what it records is
     /// fenced out, but a call on its way to a provider is not. Let the answer "not done" mean that it will not
@@ -183,7 +183,8 @@ impl fmt::Debug for Lost {
     reason = "it happened, or it did not; all else is an error"
 )]
 pub enum Reconciled {
-    /// It happened, and this is its response.
+    /// It happened, and this is its response. A `Content-Length` is left out of it: the server tells that of the body; an
+    /// informational status (1xx) is an error of the hook.
     ///
     /// Of gRPC, by the content type: a message, its five bytes of framing included, is followed by `grpc-status: 0`; an
     /// error has no body, as `tonic::Status::into_http` makes it.

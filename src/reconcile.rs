@@ -1,6 +1,7 @@
 //! An operation whose attempt was lost: the application is asked what became of it, under the lease of the next one.
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request};
 
@@ -41,16 +42,21 @@ pub(crate) async fn reconcile<St: Store>(
     };
     let asking = within(hook.at_most, caught(async { hook.ask(lost).await }));
     let response = match ownership.executing(asking).await {
-        Some(Ok(Ok(Reconciled::Done(response)))) => response,
+        // An informational status is no answer.
+        Some(Ok(Ok(Reconciled::Done(response)))) if !response.status().is_informational() => {
+            response
+        }
         Some(Ok(Ok(Reconciled::NotDone))) => return Ok(ownership),
-        Some(Ok(Err(_)) | Err(_)) | None => {
+        Some(Ok(Ok(Reconciled::Done(_)) | Err(_)) | Err(_)) | None => {
             let refusal = config.refusal(RefusalCode::ReconcileFailed);
             ownership.give_up().await;
             return Err(Instead::Refuse(refusal));
         }
     };
 
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    // Of what a provider has sent, which may have been of another length; this one is known.
+    head.headers.remove(CONTENT_LENGTH);
     // A message of gRPC is followed by its status, for which the hook's answer has no place.
     let trailers = (is_grpc(&head.headers) && !body.is_empty()).then(|| {
         let ok = HeaderValue::from_static("0");

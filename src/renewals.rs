@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -37,8 +38,7 @@ impl<St: Store> Renewals<St> {
         let in_background = (self.core.config.renew_in_background)
             .then(|| {
                 let renewals = self.clone();
-                let slack = self.lease.length() / 12;
-                self.core.keeper.keep(self.first(), slack, move || {
+                self.core.keeper.keep(self.first(), self.soon(), move || {
                     let renewals = renewals.clone();
                     Box::pin(async move { renewals.turn().await })
                 })
@@ -126,11 +126,16 @@ impl<St: Store> Renewals<St> {
         if !goes_on {
             self.lease.lose();
         }
+        self.tell_of_loss();
+        let next = self.next();
+        goes_on.then(|| stop.map_or(next, |stop| stop.min(next)))
+    }
+
+    /// Warns where the lease is lost, once.
+    pub(crate) fn tell_of_loss(&self) {
         if self.lease.is_lost() && self.lease.is_first_to_tell() {
             self.warn(Warning::LeaseLost);
         }
-        let next = self.next();
-        goes_on.then(|| stop.map_or(next, |stop| stop.min(next)))
     }
 
     /// When an execution is over its time.
@@ -147,8 +152,13 @@ impl<St: Store> Renewals<St> {
     /// When to renew after this: never at once again, whatever the lease says. A lost one is not extended, one that was
     /// not renewed is tried soon.
     fn next(&self) -> Instant {
-        let soon = clock::later(Instant::now(), self.lease.length() / 12);
+        let soon = clock::later(Instant::now(), self.soon());
         self.lease.renew_at().max(soon)
+    }
+
+    /// A moment, as leases go.
+    fn soon(&self) -> Duration {
+        (self.lease.length() / 12).max(Duration::from_millis(1))
     }
 
     fn warn(&self, warning: Warning) {

@@ -9,6 +9,7 @@ mod failure;
 mod sandbox;
 mod serve;
 mod settings;
+mod stop;
 mod watched;
 
 use std::hash::{BuildHasher, RandomState};

@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use tower_idempotency::{IdempotencyLayer, Store};
 
+use super::stop;
 use super::watched::Watched;
 
 /// How long a connection may take none of the last answers, nor hear that it is to go.
@@ -163,34 +164,12 @@ impl Drop for Running {
 
 /// Listens to the signals, then on the address, and says so.
 async fn listen(address: SocketAddr) -> io::Result<(TcpListener, impl Future<Output = ()>)> {
-    let stop = stop_signal()?;
+    let stop = stop::signal()?;
     let listener = TcpListener::bind(address).await?;
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
     Ok((listener, stop))
-}
-
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        let _ = interrupt.recv().await;
-    })
 }
 
 /// Runs connections, and the streams of HTTP/2 ones; all of them can be cut at once.

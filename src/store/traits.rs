@@ -25,7 +25,8 @@ use crate::store::error::StoreError;
 /// * A write of an owner applies only if fence AND claim id equal the record's, and the record is in flight. A
 ///   repeated `complete` of the same owner changes nothing and is `Applied`, also where the first was `Tombstoned`.
 /// * Fences strictly increase per record key, across release, [`forget`](Store::forget) and expiry.
-/// * Deadlines and expiry are on the store's clock.
+/// * Deadlines and expiry are on the store's clock. Durations may be as long as `Duration::MAX`: that is for ever, and no
+///   overflow.
 ///
 /// # Errors
 ///

@@ -1,6 +1,8 @@
 //! The smaller examples.
 
-use crate::support::Server;
+use tokio::net::TcpStream;
+
+use crate::support::{Server, eventually, exchange};
 
 #[tokio::test]
 async fn hyper_needs_no_framework() {
@@ -48,4 +50,36 @@ async fn the_smallest_api(example: &str) {
     http2.replays(&first, "one");
     mismatch.refuses(422, "idempotency_mismatch");
     assert_eq!(second.is_first(201).body, "charge 2\n");
+}
+
+#[tokio::test]
+async fn a_signal_ends_an_example_once_it_has_answered() {
+    for example in ["hyper", "custom_store", "cors"] {
+        let server = Server::start(example, &[]).await;
+        let mut connection = server.connect().await;
+        let head = format!(
+            "POST /charges HTTP/1.1\r\nhost: {}\r\nidempotency-key: k\r\ncontent-length: 6\r\n\
+             expect: 100-continue\r\n\r\n",
+            server.address
+        );
+        exchange(&mut connection, head.as_bytes(), "100 Continue\r\n\r\n").await;
+
+        server.terminate();
+        let refused = async || TcpStream::connect(server.address).await.err();
+        eventually("nobody is let in any more", refused).await;
+
+        let answer = exchange(&mut connection, b"42 EUR", "charge 1\n").await;
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        let ended = server.ended().await;
+        assert_eq!(ended.status.code(), Some(0), "{example} {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_grpc_example() {
+    let server = Server::start("grpc", &[]).await;
+
+    server.terminate();
+
+    assert_eq!(server.ended().await.status.code(), Some(0));
 }

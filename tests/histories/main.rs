@@ -55,7 +55,7 @@ histories! {
 
 #[test]
 fn a_seed_replays_exactly() {
-    for seed in 0..20 {
+    for seed in 0..400 {
         let (first, again) = (
             runner::trace(seed, &under_test::memory),
             runner::trace(seed, &under_test::memory),

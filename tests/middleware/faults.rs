@@ -1,5 +1,6 @@
 //! Stores that fail, are slow or lie, and leases that lapse.
 
+mod background;
 mod leases;
 mod outages;
 mod panics;

@@ -105,12 +105,12 @@ impl<M: Map> Records<M> {
     pub(super) fn release(&self, owner: &Owner, now: Moment) -> Settled {
         let mut settled = Settled::Missing;
         self.drop_if(self.id(owner.key()), |slot| {
-            if slot.is_of(owner.key()) {
-                if slot.is_in_flight_of(owner) {
-                    settled = Settled::Applied;
-                } else if !slot.is_expired(now) {
-                    settled = Settled::FencedOut;
-                }
+            if slot.is_of(owner.key()) && !slot.is_expired(now) {
+                settled = if slot.is_in_flight_of(owner) {
+                    Settled::Applied
+                } else {
+                    Settled::FencedOut
+                };
             }
             settled == Settled::Applied
         });
@@ -140,14 +140,15 @@ impl<M: Map> Records<M> {
     }
 
     pub(super) fn erase_scope(&self, scope: &[u8; 16], now: Moment) -> u64 {
-        let mut erased = 0;
-        for id in self.slots.ids(|slot| slot.scope() == *scope) {
-            self.drop_if(id, |slot| {
-                let same = slot.scope() == *scope;
-                erased += u64::from(same && !slot.is_expired(now));
-                same
-            });
-        }
+        let ids = self.slots.ids(|slot| slot.scope() == *scope);
+        let mut dropped: Vec<_> = (ids.into_iter())
+            .filter_map(|id| self.take_if(id, |slot| slot.scope() == *scope))
+            .collect();
+        // Ids are secret: without an order of its own, who is woken first would be drawn.
+        dropped.sort_unstable_by_key(Slot::fence);
+        let live = dropped.iter().filter(|slot| !slot.is_expired(now));
+        let erased = live.count() as u64;
+        (dropped.into_iter()).for_each(|slot| slot.into_waiters().wake());
         erased
     }
 
@@ -243,13 +244,13 @@ impl<M: Map> Records<M> {
     ) -> Settled {
         let id = self.id(owner.key());
         let changed = self.slots.change(id, |slot| {
-            slot.is_of(owner.key()).then(|| {
+            // One that has expired is absent, whether it has been dropped yet or not.
+            (slot.is_of(owner.key()) && !slot.is_expired(now)).then(|| {
                 let mut before = slot.account();
                 before.bytes += taken;
-                let (settled, waiters) = change(slot);
+                let changed = change(slot);
                 self.ledger.change(id, &before, &slot.account());
-                let gone = settled == Settled::FencedOut && slot.is_expired(now);
-                (if gone { Settled::Missing } else { settled }, waiters)
+                changed
             })
         });
         let (settled, waiters) = changed.flatten().unwrap_or_else(|| {
@@ -297,18 +298,23 @@ impl<M: Map> Records<M> {
     }
 
     fn drop_if(&self, id: Id, goes: impl FnOnce(&Slot) -> bool) -> bool {
-        let dropped = self.slots.take_if(id, |slot| {
-            let goes = goes(slot);
-            if goes {
-                self.ledger.leave(id, &slot.account());
-            }
-            goes
-        });
+        let dropped = self.take_if(id, goes);
         let is_dropped = dropped.is_some();
         if let Some(slot) = dropped {
             slot.into_waiters().wake();
         }
         is_dropped
+    }
+
+    /// Takes a record out of the map and of the ledger, if it goes.
+    fn take_if(&self, id: Id, goes: impl FnOnce(&Slot) -> bool) -> Option<Slot> {
+        self.slots.take_if(id, |slot| {
+            let goes = goes(slot);
+            if goes {
+                self.ledger.leave(id, &slot.account());
+            }
+            goes
+        })
     }
 }
 

@@ -55,6 +55,10 @@ impl Slot {
         self.expires() <= now
     }
 
+    pub(super) fn fence(&self) -> Fence {
+        self.head().fence
+    }
+
     pub(super) fn scope(&self) -> [u8; 16] {
         *self.head().key.scope()
     }

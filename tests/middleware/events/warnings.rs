@@ -143,6 +143,21 @@ async fn a_freed_key_that_the_store_does_not_take_is_warned_of_too() {
     assert!(store.memory.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_freed_key_whose_answer_was_lost_has_not_been_taken_by_anybody() {
+    let store = Scripted::new();
+    let (handler, heard) = (Handler::default(), Heard::default());
+    let layer = heard.of(IdempotencyLayer::new(store.clone()));
+    store.next(Verb::Release, Fault::After(StoreErrorKind::Ambiguous));
+
+    send(&handler.statuses(&layer, &[500]), plain("k", "x")).await;
+    assert_eq!(layer.drain(HOUR).await.left, 0);
+
+    assert_eq!(store.calls(Verb::Release), 2);
+    let warning = "warning: the store did not take an outcome; it is asked again";
+    assert_eq!(heard.told(), [warning, "executed_unrecorded"]);
+}
+
 /// The percentages that were warned of.
 fn fullness(heard: &Heard) -> Vec<u8> {
     let warnings = heard.take().into_iter().filter_map(|event| event.warning());

@@ -1,9 +1,5 @@
-//! Renewals that fail, and handlers that block their thread.
+//! Renewals that fail, and that come late.
 
-use std::sync::Mutex;
-use std::sync::mpsc;
-
-use tokio::runtime::Handle;
 use tower_idempotency::Warning;
 
 use super::*;
@@ -98,65 +94,16 @@ async fn a_thread_that_was_blocked_finds_its_lease_lost_before_the_store_lets_it
     }
 }
 
-/// Whether the record of a handler that blocks its thread is renewed. Real threads and real time: the handler
-/// blocks until this has seen what becomes of its lease.
-async fn is_renewed(layer: IdempotencyLayer<Arc<Scripted>>) -> bool {
-    let layer = layer.lease(Duration::from_millis(300));
-    let (unblock, blocked) = mpsc::channel::<()>();
-    let blocked = Arc::new(Mutex::new(blocked));
-    let handler = Handler::default();
-    let service = handler.answering(&layer, move |_| {
-        let blocked = Arc::clone(&blocked);
-        async move {
-            let _ = blocked.lock().unwrap().recv();
-            created("done")
-        }
-    });
-    let owner = tokio::spawn(service.oneshot(keyed("k", "a")));
-    let renewed = loop {
-        if layer.store().calls(Verb::Renew) >= 5 {
-            break true;
-        }
-        if record(&layer).await.is_some_and(|record| !record.is_live()) {
-            break false;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
-    drop(unblock);
-    owner.await.unwrap().unwrap();
-    renewed
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_handler_that_blocks_its_thread_keeps_its_lease_in_the_background_and_only_there() {
-    let layer = || IdempotencyLayer::new(Scripted::new());
-
-    assert!(!is_renewed(layer()).await);
-    assert!(is_renewed(layer().renew_in_background()).await);
-}
-
 #[tokio::test(start_paused = true)]
-async fn one_task_renews_for_all_and_for_nobody_once_they_have_ended() {
-    let (store, layer, handler) = world();
-    let layer = layer.renew_in_background();
-    let service = handler.held(&layer);
-    let keys = ["a", "b", "c", "d"];
-    let owners = keys.map(|key| tokio::spawn(service.clone().oneshot(keyed(key, "x"))));
-    tokio::time::sleep(Duration::from_secs(35)).await;
-    assert_eq!(store.calls(Verb::Renew), 3 * keys.len());
-    let metrics = Handle::current().metrics();
-    assert_eq!(metrics.num_alive_tasks(), keys.len() + 1);
+async fn who_blocks_its_thread_and_then_ends_at_once_is_told_of_too() {
+    for (jump, told) in [(28, vec![]), (30, vec![Warning::LeaseLost])] {
+        let (_, layer, handler) = world();
+        let heard = Heard::default();
+        let layer = heard.of(layer);
+        let service = jumping(&handler, &layer, Duration::from_secs(jump));
 
-    for owner in owners {
-        handler.open();
-        settle().await;
-        drop(owner);
+        send(&service, keyed("k", "a")).await;
+
+        assert_eq!(warnings(&heard), told);
     }
-    tokio::time::sleep(Duration::from_secs(60)).await;
-
-    assert_eq!(store.calls(Verb::Renew), 3 * keys.len());
-    assert_eq!(layer.drain(LONG).await.left, 0);
-    drop((service, layer));
-    settle().await;
-    assert_eq!(metrics.num_alive_tasks(), 0);
 }

@@ -215,6 +215,41 @@ async fn a_mark_that_the_store_did_not_take_blocks_a_second_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_execution_leaves_behind_cannot_mark_a_record_that_is_given_up() {
+    for (status, ends) in [(500, "freed"), (500, "abandoned"), (200, "kept")] {
+        let (seen, left) = tokio::sync::oneshot::channel();
+        let seen = Arc::new(Mutex::new(Some(seen)));
+        let layer = IdempotencyLayer::default();
+        let service = Handler::default().answering(&layer, move |request| {
+            let key = request.extensions().get::<Idempotency>().unwrap().clone();
+            let first = key.attempt() == 1;
+            if let Some(seen) = seen.lock().unwrap().take() {
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let lost = key.is_lease_lost();
+                    seen.send((lost, key.point_of_no_return().await.is_ok()))
+                        .unwrap();
+                });
+            }
+            assert!(!(first && ends == "abandoned"), "on purpose");
+            let mut response = created("done");
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            std::future::ready(response)
+        });
+        let request = AssertUnwindSafe(service.clone().oneshot(keyed("k", "x")));
+        let _ = request.catch_unwind().await;
+
+        let (lost, marked) = left.await.unwrap();
+
+        assert_eq!(lost, ends != "kept", "{ends}");
+        assert!(!marked, "{ends}");
+        let again = send(&service, keyed("k", "x")).await;
+        assert_eq!(again.is_replay(), ends == "kept");
+        assert_ne!(again.status, 409, "{ends}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mark_that_comes_while_the_key_is_freed_is_not_made_and_the_key_is_free() {
     for slow in [
         Fault::SlowBefore(SECOND),

@@ -193,3 +193,39 @@ async fn a_layer_that_only_looks_asks_nobody() {
 
     assert_eq!(heard.told(), ["refused idempotency_outcome_unknown"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_length_that_a_provider_told_is_not_that_of_the_answer() {
+    let hook = OnLost::reconcile(async |_| {
+        let response = Response::builder().header("content-length", "999");
+        Ok(Reconciled::Done(
+            response.body(Bytes::from("charged")).unwrap(),
+        ))
+    });
+    let (_, service) = service(&layer(Spy::new(), hook));
+    lose(&service).await;
+
+    for _ in 0..2 {
+        let answer = again(&service).await;
+
+        assert!(answer.is_replay());
+        assert_eq!(answer.text(), "charged");
+        assert_eq!(answer.header("content-length"), None, "the server tells it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_informational_status_is_no_answer() {
+    let hook = OnLost::reconcile(async |_| {
+        let response = Response::builder().status(101).body(Bytes::new());
+        Ok(Reconciled::Done(response.unwrap()))
+    });
+    let layer = layer(Spy::new(), hook);
+    let (handler, service) = service(&layer);
+    lose(&service).await;
+
+    assert_eq!(again(&service).await.code(), "idempotency_reconcile_failed");
+
+    assert_eq!(handler.executions(), 1);
+    assert!(!record(&layer).await.unwrap().is_live());
+}

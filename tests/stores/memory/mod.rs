@@ -14,33 +14,22 @@ mod bounds;
 mod waiting;
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_owner_may_come_back_until_its_record_is_dropped() {
+async fn a_record_that_has_expired_is_absent_before_it_is_dropped() {
     let store = MemoryStore::new();
-    let (_, renewing) = own(&store, &request_for(key(1), SECOND, SECOND)).await;
-    let (_, completing) = own(&store, &request_for(key(2), SECOND, SECOND)).await;
-    let (_, releasing) = own(&store, &request_for(key(3), SECOND, SECOND)).await;
-    let (_, done) = own(&store, &request_for(key(4), SECOND, SECOND)).await;
+    let (_, flying) = own(&store, &request_for(key(1), SECOND, SECOND)).await;
+    let (_, done) = own(&store, &request_for(key(2), SECOND, SECOND)).await;
     let short = Completed::new(Bytes::new(), Bytes::new(), SECOND);
     complete(&store, &done, &short).await;
     pass(SECOND * 5).await;
-    assert!(inspect(&store, key(1)).await.is_none());
 
-    assert_eq!(renew(&store, &renewing).await, Settled::Applied);
-    assert_eq!(
-        complete(&store, &completing, &completed("late")).await,
-        Settled::Applied
-    );
-    assert_eq!(release(&store, &releasing).await, Settled::Applied);
-    // What was completed is absent.
-    assert_eq!(renew(&store, &done).await, Settled::Missing);
-    assert_eq!(abandon(&store, &done).await, Settled::Missing);
-    assert_eq!(release(&store, &done).await, Settled::Missing);
-
-    assert!(find(&store, &request(key(1))).await.is_live());
-    assert_eq!(
-        payload(&find(&store, &request(key(2))).await).unwrap(),
-        "late"
-    );
+    for owner in [flying, done] {
+        assert_eq!(renew(&store, &owner).await, Settled::Missing);
+        assert_eq!(abandon(&store, &owner).await, Settled::Missing);
+        let late = complete(&store, &owner, &completed("late")).await;
+        assert_eq!(late, Settled::Missing);
+        assert_eq!(release(&store, &owner).await, Settled::Missing);
+        assert!(inspect(&store, *owner.key()).await.is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
