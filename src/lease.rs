@@ -184,6 +184,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_lease_is_short_below_a_third() {
+        for (left, short) in [
+            (LEASE, false),
+            (LEASE / 3, false),
+            (LEASE / 3 - Duration::from_millis(1), true),
+        ] {
+            assert_eq!(
+                Lease::new(LEASE, Instant::now(), left).is_short(),
+                short,
+                "{left:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_signal_reaches_whoever_waits() {
         let lease = std::sync::Arc::new(Lease::new(LEASE, Instant::now(), LEASE));
         let waiting = tokio::spawn({

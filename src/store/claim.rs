@@ -410,3 +410,28 @@ pub enum Forgotten {
     /// The record is in flight with a live lease and `force` was not given; nothing was changed.
     InFlight,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_tells_how_much_and_not_what() {
+        let canary = Bytes::from_static(b"canary");
+        let completed = Completed::new(canary.clone(), canary.clone(), Duration::from_secs(7));
+        let lease_left = Duration::from_secs(7);
+
+        assert_eq!(
+            format!("{completed:?}"),
+            "Completed { bytes: 6, retention: 7s, .. }"
+        );
+        let states = [
+            State::InFlight { lease_left },
+            State::Completed { payload: canary },
+        ];
+        assert_eq!(
+            format!("{states:?}"),
+            "[InFlight(7s left), Completed(6 bytes)]"
+        );
+    }
+}

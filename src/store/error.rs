@@ -59,3 +59,27 @@ impl fmt::Display for StoreErrorKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_says_what_it_is() {
+        let said = [
+            (
+                StoreErrorKind::NotApplied,
+                "the store did not apply the call",
+            ),
+            (
+                StoreErrorKind::Ambiguous,
+                "the store may have applied the call",
+            ),
+            (StoreErrorKind::Fatal, "the store cannot serve the call"),
+            (StoreErrorKind::Unreadable, "the record cannot be read"),
+        ];
+        for (kind, text) in said {
+            assert_eq!(kind.to_string(), text);
+        }
+    }
+}

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower_idempotency::{
     Claim, ClaimRequest, Completed, Forgotten, MemoryStore, Owner, Record, RecordKey, Settled,
     Store, StoreError,
 };
+
+use crate::support::{key, own, request_for};
 
 /// Has no `settled` of its own. Each verb takes a millisecond, by the clock of leases.
 #[derive(Default)]
@@ -58,4 +61,19 @@ impl Store for Polling {
         tokio::time::sleep(MILLISECOND).await;
         self.0.erase_scope(scope).await
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_trait_brings_along_waits_for_the_end_and_knows_no_fullness() {
+    let store = Polling::default();
+    let lease = Duration::from_secs(5);
+    let (_, owner) = own(&store, &request_for(key(1), lease, lease * 10)).await;
+    let begin = Instant::now();
+
+    store.settled(owner.key(), owner.fence(), lease / 5).await;
+    assert!(begin.elapsed() >= lease / 5, "{:?}", begin.elapsed());
+    store.settled(owner.key(), owner.fence(), lease * 10).await;
+    assert!((lease..lease + Duration::from_secs(1)).contains(&begin.elapsed()));
+
+    assert_eq!(store.fullness(), None);
 }

@@ -1,16 +1,24 @@
 //! Each knob alone, over a store in memory.
 
+use std::convert::Infallible;
+use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::{Method, Request, Response};
+use http_body_util::Full;
 use tokio::time::Instant;
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::{ChaosClock, ChaosStore};
+use crate::event::Outcome;
 use crate::fingerprint::Fingerprint;
 use crate::key::{ClaimId, RecordKey};
+use crate::layer::IdempotencyLayer;
+use crate::policy::InFlight;
 use crate::store::claim::{Claim, ClaimRequest, Completed, Owner, Settled};
 use crate::store::error::{StoreError, StoreErrorKind};
 use crate::store::memory::MemoryStore;
@@ -316,4 +324,52 @@ fn more_than_all_calls_is_nonsense() {
 #[should_panic(expected = "ChaosStore::delays: up to 0ns: give at least a millisecond")]
 fn no_delay_is_zero_percent() {
     let _ = quiet(7).delays(10, Duration::ZERO);
+}
+
+/// What becomes of requests at six keys, three at each, whose scope is erased on the way; and what the store tells.
+async fn lived(seed: u64, background: bool) -> String {
+    let store = ChaosStore::new(MemoryStore::new(), seed).panics(0);
+    let layer = IdempotencyLayer::new(store).in_flight(InFlight::wait(LEASE * 2));
+    let layer = match background {
+        true => layer.renew_in_background(),
+        false => layer,
+    };
+    let service = layer.layer(service_fn(async |_| {
+        tokio::time::sleep(LEASE * 2).await;
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("done")))
+    }));
+    let request = |key: u16| {
+        let request = Request::post("/charges").header("idempotency-key", key);
+        request.body(Full::<Bytes>::default()).unwrap()
+    };
+    let lives = (0..18).map(|number| tokio::spawn(service.clone().oneshot(request(number % 6))));
+    let lives: Vec<_> = lives.collect();
+    tokio::time::sleep(LEASE / 6).await;
+    let scope = *layer
+        .record_key(b"", &Method::POST, "/charges", "0")
+        .scope();
+    let erased = layer.store().get_ref().erase_scope(&scope).await;
+    let mut story = format!("{erased:?}\n");
+    for life in lives {
+        let Ok(answer) = life.await.unwrap();
+        writeln!(
+            story,
+            "{} {:?}",
+            answer.status(),
+            Outcome::of(answer.extensions())
+        )
+        .unwrap();
+    }
+    layer.drain(HOUR).await;
+    story + &layer.store().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_replays_beneath_a_layer_in_whatever_order_its_keys_are_held() {
+    for seed in 0..20 {
+        for background in [false, true] {
+            let [first, again] = [lived(seed, background).await, lived(seed, background).await];
+            assert!(first == again, "{seed} {background}\n{first}\n{again}");
+        }
+    }
 }

@@ -119,4 +119,28 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn every_bit_of_an_identifier_is_as_often_set_as_not() {
+        const IDS: u32 = 20_000;
+        let secret = Secret::random();
+        let mut set = [0_u32; 64];
+        for number in 0..IDS {
+            let number = u64::from(number)
+                .wrapping_mul(0xd1b5_4a32_d192_ed03)
+                .to_le_bytes();
+            let mut bytes = [0; 48];
+            (bytes.chunks_mut(8)).for_each(|word| word.copy_from_slice(&number));
+            let (scope, key) = bytes.split_first_chunk().unwrap();
+            let id = secret.id(&RecordKey::from_parts(*scope, key.try_into().unwrap()));
+            for (bit, set) in set.iter_mut().enumerate() {
+                *set += (id >> bit & 1) as u32;
+            }
+            assert_eq!(BuildIdHasher::default().hash_one(id), id);
+        }
+
+        // Within six standard deviations.
+        let half = IDS / 2 - 425..IDS / 2 + 425;
+        assert!(set.iter().all(|set| half.contains(set)), "{set:?}");
+    }
 }
