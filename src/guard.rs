@@ -287,8 +287,17 @@ impl<St: Store> Ownership<St> {
 
     fn ends(&mut self, settled: Settled) {
         self.ended = true;
-        if matches!(settled, Settled::FencedOut | Settled::Missing) && self.has_started() {
-            self.warn(Warning::FencedOut);
+        match settled {
+            Settled::Applied | Settled::Tombstoned => {
+                let (core, owner) = (self.core(), &self.renewals.owner);
+                if core.bounds.waiters.load(Ordering::Relaxed) > 0 {
+                    core.waiting.ended(owner.key(), owner.fence());
+                }
+            }
+            Settled::FencedOut | Settled::Missing if self.has_started() => {
+                self.warn(Warning::FencedOut);
+            }
+            Settled::FencedOut | Settled::Missing => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! The room in which requests wait, and how the watch over an owner passes from one to the next.
 //!
-//! Of those who wait for an owner one watches, the others sleep. Who sees the owner end wakes all others. Who goes
+//! Of those who wait for an owner one watches, the others sleep. Who sees the owner end wakes all others, and so does the
+//! owner where it is of the same process: the one that watches may be kept from its turn for long. Who goes
 //! before that, wakes one of them, who watches in turn: whoever goes while nobody watches does so, because the one that
 //! was woken may go as well before it has heard of it.
 //!
@@ -73,6 +74,15 @@ impl<L: Lock<Keys>> WaitingRoom<L> {
             key,
             place,
         })
+    }
+
+    /// The owner with this fence has ended: nobody sleeps until the one that watches hears of it.
+    pub(crate) fn ended(&self, key: &RecordKey, fence: Fence) {
+        let over = self.keys.with(|keys| {
+            let watch = &mut keys.get_mut(key)?.watch;
+            (watch.fence == fence).then(|| watch.begin(fence))
+        });
+        wake(over.unwrap_or_default());
     }
 }
 

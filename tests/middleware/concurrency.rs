@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tower::ServiceExt;
-use tower_idempotency::{IdempotencyLayer, InFlight, OnLost, Outcome, Store};
+use tower_idempotency::{IdempotencyLayer, InFlight, MemoryStore, OnLost, Outcome, Store};
 
 use crate::scripted::{Fault, Scripted, Verb};
 use crate::support::{Answer, Body, Guarded, Handler, created, keyed, poll_once, send, settle};

@@ -123,6 +123,28 @@ fn who_sleeps_hears_of_the_end_from_another_who_knows_a_later_owner() {
 }
 
 #[test]
+fn who_sleeps_hears_of_the_end_from_the_owner_itself() {
+    let room = Arc::new(<WaitingRoom>::default());
+    let (earlier, owner) = (Fence::new(1), Fence::new(2));
+    let [watcher, waiter] = [(); 2].map(|()| room.enter(KEY, owner, 2).unwrap());
+    let mut watch = pin!(watcher.wait(owner, pending()));
+    let mut wait = pin!(waiter.wait(owner, pending()));
+    let waking = Waking::at(&room);
+    assert!(is_asleep(watch.as_mut(), Waking::at(&room)));
+    assert!(is_asleep(wait.as_mut(), Arc::clone(&waking)));
+
+    room.ended(&KEY, earlier);
+    assert_eq!(waking.woken.load(Ordering::Relaxed), 0, "another one");
+    room.ended(&KEY, owner);
+    assert_eq!(waking.woken.load(Ordering::Relaxed), 1);
+
+    assert!(!is_asleep(wait, waking));
+    assert!(is_asleep(watch, Waking::at(&room)), "it asks the store");
+    let nobody = RecordKey::from_parts([0; 16], [0; 32]);
+    room.ended(&nobody, owner);
+}
+
+#[test]
 fn no_waker_is_woken_or_dropped_under_the_lock() {
     let room = Arc::new(<WaitingRoom>::default());
     let locked = Arc::default();

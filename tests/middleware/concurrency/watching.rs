@@ -127,11 +127,49 @@ async fn a_store_that_panics_while_it_is_watched_has_called_too_early() {
     assert_eq!(owner.await.unwrap().status, 201);
 }
 
+/// Layers that know nothing of each other, as those of two processes.
+fn of_one_store() -> [IdempotencyLayer<Arc<MemoryStore>>; 2] {
+    let store = Arc::new(MemoryStore::new());
+    [(); 2].map(|()| IdempotencyLayer::new(Arc::clone(&store)).in_flight(InFlight::wait(WAIT)))
+}
+
 #[tokio::test(start_paused = true)]
-async fn behind_a_watcher_that_is_never_polled_again_a_waiter_has_its_answer_at_its_deadline() {
-    let (layer, handler) = (waiting(), Handler::default());
+async fn behind_a_watcher_that_is_never_polled_again_a_waiter_hears_of_an_owner_beside_it() {
+    for fails in [false, true] {
+        let (layer, handler) = (waiting(), Handler::default());
+        let service = match fails {
+            true => failing_first(&handler, &layer),
+            false => handler.held(&layer),
+        };
+        let owner = spawn(&service, keyed("k", "a"));
+        settle().await;
+        let mut watcher = Box::pin(service.clone().oneshot(keyed("k", "a")));
+        assert!(poll_once(&mut watcher).is_pending());
+        let waiters = spawn_many(&service, 3);
+        settle().await;
+        let start = Instant::now();
+
+        handler.open();
+        assert_eq!(owner.await.unwrap().status, if fails { 500 } else { 201 });
+        settle().await;
+        handler.open();
+        let answers = all(waiters).await;
+
+        let executed = Outcome::Executed { recorded: true };
+        let executed = answers.iter().filter(|answer| answer.outcome == executed);
+        assert_eq!(executed.count(), usize::from(fails));
+        let replays = answers.iter().filter(|answer| answer.is_replay());
+        assert_eq!(replays.count(), 3 - usize::from(fails));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_watcher_that_is_never_polled_again_a_waiter_for_another_process_has_its_answer_at_its_deadline()
+ {
+    let ([layer, other], handler) = (of_one_store(), Handler::default());
     let service = handler.held(&layer);
-    let owner = spawn(&service, keyed("k", "a"));
+    let owner = spawn(&handler.held(&other), keyed("k", "a"));
     settle().await;
     let mut watcher = Box::pin(service.clone().oneshot(keyed("k", "a")));
     assert!(poll_once(&mut watcher).is_pending());
@@ -149,10 +187,11 @@ async fn behind_a_watcher_that_is_never_polled_again_a_waiter_has_its_answer_at_
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_watcher_that_is_never_polled_again_a_waiter_takes_over_at_its_deadline() {
-    let (layer, handler) = (waiting(), Handler::default());
+async fn behind_a_watcher_that_is_never_polled_again_a_waiter_for_another_process_takes_over_at_its_deadline()
+ {
+    let ([layer, other], handler) = (of_one_store(), Handler::default());
     let service = failing_first(&handler, &layer);
-    let owner = spawn(&service, keyed("k", "a"));
+    let owner = spawn(&failing_first(&handler, &other), keyed("k", "a"));
     settle().await;
     let mut watcher = Box::pin(service.clone().oneshot(keyed("k", "a")));
     assert!(poll_once(&mut watcher).is_pending());
