@@ -1,7 +1,6 @@
 //! Each knob alone, over a store in memory.
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -340,7 +339,7 @@ async fn lived(seed: u64, background: bool) -> String {
     }));
     let request = |key: u16| {
         let request = Request::post("/charges").header("idempotency-key", key);
-        request.body(Full::<Bytes>::default()).unwrap()
+        request.body(Full::<Bytes>::default()).expect("a request")
     };
     let lives = (0..18).map(|number| tokio::spawn(service.clone().oneshot(request(number % 6))));
     let lives: Vec<_> = lives.collect();
@@ -351,14 +350,12 @@ async fn lived(seed: u64, background: bool) -> String {
     let erased = layer.store().get_ref().erase_scope(&scope).await;
     let mut story = format!("{erased:?}\n");
     for life in lives {
-        let Ok(answer) = life.await.unwrap();
-        writeln!(
-            story,
-            "{} {:?}",
+        let Ok(answer) = life.await.expect("no panic");
+        story += &format!(
+            "{} {:?}\n",
             answer.status(),
             Outcome::of(answer.extensions())
-        )
-        .unwrap();
+        );
     }
     layer.drain(HOUR).await;
     story + &layer.store().to_string()
