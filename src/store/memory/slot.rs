@@ -143,10 +143,13 @@ impl Slot {
         let Some(flight) = self.flight_of(owner) else {
             return REFUSED;
         };
-        // Renewals may cross: one that has read the clock earlier does not undo what a later one gave.
+        let lease_end = later(now, lease);
         if now >= flight.leased {
             flight.leased = now;
-            flight.lease_end = later(now, lease);
+            flight.lease_end = lease_end;
+        } else {
+            // Renewals may cross, or the clock may have gone back: what was given is not undone, and this is given too.
+            flight.lease_end = flight.lease_end.max(lease_end);
         }
         flight.head.committed |= committed;
         (Settled::Applied, Waiters::default())

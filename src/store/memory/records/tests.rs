@@ -193,6 +193,30 @@ fn a_key_that_meets_another_finds_the_store_full() {
 }
 
 #[test]
+fn a_renewal_that_applies_gives_its_whole_lease_where_the_clock_has_gone_back_too() {
+    const SECOND_NANOS: Moment = 1_000_000_000;
+    let records = Records::new(10, 100_000);
+    let request = request(RecordKey::from_parts([1; 16], [1; 32]), SECOND);
+    let owner = owner_of(&records.claim(&request, 9 * SECOND_NANOS), &request).unwrap();
+    records.abandon(&owner, 9 * SECOND_NANOS);
+
+    let before = 8 * SECOND_NANOS;
+    assert_eq!(
+        records.renew(&owner, SECOND * 5, false, before),
+        Settled::Applied
+    );
+    let left = |now| records.lease_left(request.key(), owner.fence(), now);
+    assert_eq!(left(before), Some(SECOND * 5));
+
+    // Nor is undone what was given, where renewals cross.
+    assert_eq!(
+        records.renew(&owner, SECOND, false, before),
+        Settled::Applied
+    );
+    assert_eq!(left(before), Some(SECOND * 5));
+}
+
+#[test]
 fn a_record_that_got_a_new_life_is_not_dropped() {
     let records = Records::new(10, 100_000);
     let request = request(RecordKey::from_parts([1; 16], [1; 32]), SECOND);
