@@ -357,6 +357,12 @@ mod waiting;
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 
+#[cfg(feature = "redis")]
+#[doc = include_str!("store/redis/redis.md")]
+pub mod redis {
+    pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
+}
+
 pub use body::{RequestBody, ResponseBody};
 pub use context::Idempotency;
 #[cfg(feature = "axum")]
@@ -390,6 +396,8 @@ pub use store::claim::{
 pub use store::error::{BoxError, StoreError, StoreErrorKind};
 #[cfg(feature = "memory")]
 pub use store::memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use store::redis::{RedisStore, RedisStoreBuilder};
 pub use store::traits::Store;
 
 #[cfg(doctest)]

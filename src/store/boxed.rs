@@ -88,4 +88,8 @@ impl Store for BoxStore {
     fn fullness(&self) -> Option<u8> {
         self.0.fullness()
     }
+
+    fn advice(&self) -> Vec<&'static str> {
+        self.0.advice()
+    }
 }

@@ -7,5 +7,7 @@ pub(crate) mod claim;
 pub(crate) mod error;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod traits;
 pub(crate) mod wire;

@@ -57,7 +57,9 @@ pub trait Store: Send + Sync + 'static {
     ///   fence, one attempt more, the expiry of the first, `committed` as it was.
     /// * Otherwise the record as it is.
     ///
-    /// `Full` and `OverQuota` where there is no room; unexpired records are never dropped for it.
+    /// `Full` and `OverQuota` where there is no room; unexpired records are never dropped for it. A claim that comes again
+    /// after its owner has released it may be refused as [`NotApplied`](crate::StoreErrorKind::NotApplied): nobody
+    /// waits for it.
     fn claim(
         &self,
         request: &ClaimRequest,
@@ -139,6 +141,12 @@ pub trait Store: Send + Sync + 'static {
     fn fullness(&self) -> Option<u8> {
         None
     }
+
+    /// What an operator should change about the store, as far as it knows without asking: the layer
+    /// [tells](crate::Warning::StoreSetting) of each when it wraps its first service. The default knows nothing.
+    fn advice(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 /// One store behind several layers.
@@ -187,6 +195,10 @@ impl<St: Store> Store for Arc<St> {
     fn fullness(&self) -> Option<u8> {
         Store::fullness(&**self)
     }
+
+    fn advice(&self) -> Vec<&'static str> {
+        Store::advice(&**self)
+    }
 }
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -213,6 +225,7 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn erase_scope<'a>(&'a self, scope: &'a [u8; 16]) -> BoxedResult<'a, u64>;
     fn settled<'a>(&'a self, key: &'a RecordKey, fence: Fence, at_most: Duration) -> Boxed<'a, ()>;
     fn fullness(&self) -> Option<u8>;
+    fn advice(&self) -> Vec<&'static str>;
 }
 
 impl<St: Store> ErasedStore for St {
@@ -263,5 +276,9 @@ impl<St: Store> ErasedStore for St {
 
     fn fullness(&self) -> Option<u8> {
         Store::fullness(self)
+    }
+
+    fn advice(&self) -> Vec<&'static str> {
+        Store::advice(self)
     }
 }

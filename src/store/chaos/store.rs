@@ -348,6 +348,10 @@ impl<St: Store> Store for ChaosStore<St> {
     fn fullness(&self) -> Option<u8> {
         self.store.fullness()
     }
+
+    fn advice(&self) -> Vec<&'static str> {
+        self.store.advice()
+    }
 }
 
 /// The seed, and every call to which something happened, one line each.

@@ -1,0 +1,154 @@
+//! One call: within its time, over a connection that works, as often as it takes.
+
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::connection::{Primary, Wait};
+use super::fault::{Class, Fault};
+use super::link::Link;
+use super::scripts::Script;
+
+/// A call is tried so often.
+const TRIES: u32 = 3;
+/// The pause before it is tried again, and twice as long the next time.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The way to the server, with the times of a call.
+pub(super) struct Client {
+    pub(super) link: Link,
+    /// For a whole call, tries and connecting included.
+    pub(super) at_most: Duration,
+    pub(super) wait: Option<Wait>,
+}
+
+/// A script, its key and its arguments.
+pub(super) struct Call<'a> {
+    pub(super) script: &'a Script,
+    pub(super) key: &'a [u8],
+    pub(super) arguments: &'a [&'a [u8]],
+    /// Whether it writes what must not be lost.
+    pub(super) is_durable: bool,
+}
+
+impl Call<'_> {
+    /// By its digest. Never `SCRIPT LOAD`: on a Cluster it goes to all nodes, and waits for one that hangs.
+    fn short(&self) -> Cmd {
+        self.command("EVALSHA", &self.script.digest)
+    }
+
+    /// With its source, for a server that does not know it yet.
+    fn whole(&self) -> Cmd {
+        self.command("EVAL", self.script.source)
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(1).arg(self.key);
+        for argument in self.arguments {
+            command.arg(*argument);
+        }
+        command
+    }
+}
+
+/// Where a command goes.
+enum To<'a> {
+    /// The primary that holds a key; with replicas to wait for.
+    Holder(&'a [u8], Option<&'a Wait>),
+    Primary(&'a Primary),
+}
+
+impl Client {
+    /// Runs a script. Each of them may be run twice: who repeats one is recognised by its ids.
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Value, Fault> {
+        let wait = self.wait.as_ref().filter(|_| call.is_durable);
+        let whole = || call.whole();
+        self.send(To::Holder(call.key, wait), call.short(), Some(&whole))
+            .await
+    }
+
+    /// Fetches a whole value.
+    pub(super) async fn get(&self, key: &[u8]) -> Result<Value, Fault> {
+        let mut command = redis::cmd("GET");
+        command.arg(key);
+        self.send(To::Holder(key, None), command, None).await
+    }
+
+    /// Asks one primary.
+    pub(super) async fn ask(&self, primary: &Primary, command: Cmd) -> Result<Value, Fault> {
+        self.send(To::Primary(primary), command, None).await
+    }
+
+    /// Asks every primary, once.
+    pub(super) async fn ask_all(&self, command: &Cmd) -> Result<Vec<(Primary, Value)>, Fault> {
+        let asked = async {
+            let mut lent = self.link.get().await?;
+            let answers = lent.connection.send_to_all(command).await;
+            answers.inspect_err(|fault| self.link.look_at(fault, &lent))
+        };
+        let end = Instant::now() + self.at_most;
+        timeout_at(end, asked)
+            .await
+            .unwrap_or_else(|_| Err(Fault::late()))
+    }
+
+    /// Tries until it is done, or hopeless, or late.
+    async fn send(
+        &self,
+        to: To<'_>,
+        mut command: Cmd,
+        mut whole: Option<&(dyn Fn() -> Cmd + Sync)>,
+    ) -> Result<Value, Fault> {
+        let start = Instant::now();
+        // The first try leaves time for another one.
+        let (mut until, end) = (start + self.at_most / 2, start + self.at_most);
+        let (mut tries, mut pause, mut doubt) = (0, PAUSE, None);
+        loop {
+            let fault = match self.try_once(&to, &command, until).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            match (fault.class, whole.take()) {
+                (Class::NoScript, Some(make)) => {
+                    command = make();
+                    continue;
+                }
+                (Class::NotApplied | Class::Elsewhere, kept) => whole = kept,
+                (Class::Ambiguous | Class::Unconfirmed, kept) => {
+                    whole = kept;
+                    doubt = Some(fault.clone());
+                }
+                (Class::Unreadable, _) => return Err(fault),
+                // What may have been written before is in doubt still.
+                (Class::Full | Class::NoScript | Class::Fatal, _) => {
+                    return Err(doubt.unwrap_or(fault));
+                }
+            }
+            tries += 1;
+            if tries == TRIES || Instant::now() + pause >= end {
+                return Err(doubt.unwrap_or(fault));
+            }
+            sleep(pause).await;
+            (pause, until) = (pause * 2, end);
+        }
+    }
+
+    async fn try_once(&self, to: &To<'_>, command: &Cmd, until: Instant) -> Result<Value, Fault> {
+        let lent = timeout_at(until, self.link.get()).await;
+        let mut lent = lent.unwrap_or_else(|_| Err(Fault::unreached()))?;
+        let connection = &mut lent.connection;
+        let sent = async {
+            match to {
+                To::Holder(key, None) => connection.send(key, command).await,
+                To::Holder(key, Some(wait)) => connection.send_and_wait(key, command, wait).await,
+                To::Primary(primary) => connection.send_to(primary, command).await,
+            }
+        };
+        let answer = timeout_at(until, sent)
+            .await
+            .unwrap_or_else(|_| Err(Fault::late()));
+        answer.inspect_err(|fault| self.link.look_at(fault, &lent))
+    }
+}

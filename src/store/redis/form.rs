@@ -1,0 +1,133 @@
+//! The value of a record: a fixed header, then what the layer has recorded. Integers are big-endian.
+//!
+//! ```text
+//!  0  version      1
+//!  1  state        1 in flight, 2 done, 3 released, 4 done and longer than the window
+//!  2  flags        bit 0: committed
+//!  3  attempt      u32
+//!  7  fence        u64
+//! 15  claim id     16 bytes
+//! 31  deadline     u64, of the lease; once done, when that was
+//! 39  first        u64, the first request
+//! 47  expires      u64
+//! 55  fingerprint  its version, and 32 bytes
+//! 88  what is recorded
+//! ```
+//!
+//! Times are milliseconds since 1970 by the server's clock. The scripts beside this file write it; a reader that does not
+//! know the version says so, and touches nothing.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use crate::fingerprint::Fingerprint;
+use crate::key::{Fence, RecordKey};
+use crate::store::claim::{Owner, Record, State};
+
+/// Bytes before what is recorded.
+pub(super) const HEADER: usize = 88;
+/// So much of what is recorded comes along with a claim's answer; more is fetched.
+pub(super) const WINDOW: usize = 8 * 1024;
+
+const VERSION: u8 = 1;
+const IN_FLIGHT: u8 = 1;
+const DONE: u8 = 2;
+const RELEASED: u8 = 3;
+const DONE_AND_LONG: u8 = 4;
+
+/// What a value is.
+pub(super) enum Kept {
+    /// A record, with all that belongs to it.
+    Record(Record),
+    /// A completed record of which only the beginning is here.
+    Long,
+    /// What is left for a while of a key that was freed, so that its fences go on rising.
+    Released,
+}
+
+/// Reads a value at this time of the server; `None` for one that this version has not written.
+pub(super) fn read(now: u64, mut value: Bytes) -> Option<Kept> {
+    if value.len() < HEADER || value.get_u8() != VERSION {
+        return None;
+    }
+    let state = value.get_u8();
+    let committed = value.get_u8() & 1 == 1;
+    let (attempt, fence) = (value.get_u32(), Fence::new(value.get_u64()));
+    value.advance(16);
+    let [deadline, first, expires] = [value.get_u64(), value.get_u64(), value.get_u64()];
+    let version = value.get_u8();
+    let mut digest = [0; 32];
+    value.copy_to_slice(&mut digest);
+    let state = match state {
+        IN_FLIGHT => State::InFlight {
+            lease_left: between(now, deadline),
+        },
+        DONE => State::Completed { payload: value },
+        DONE_AND_LONG if value.len() > WINDOW => State::Completed { payload: value },
+        DONE_AND_LONG => return Some(Kept::Long),
+        RELEASED => return Some(Kept::Released),
+        _ => return None,
+    };
+    let expires = match state {
+        State::InFlight { .. } => expires.max(deadline),
+        State::Completed { .. } => expires,
+    };
+    let fingerprint = Fingerprint::from_parts(version, digest);
+    let record = Record::new(fingerprint, fence, attempt, state)
+        .committed(committed)
+        .age(between(first, now))
+        .expires_in(between(now, expires));
+    Some(Kept::Record(record))
+}
+
+fn between(from: u64, to: u64) -> Duration {
+    Duration::from_millis(to.saturating_sub(from))
+}
+
+/// An owner, as it stands in the header.
+pub(super) fn owner(owner: &Owner) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&owner.fence().get().to_be_bytes());
+    bytes[8..].copy_from_slice(owner.claim_id().as_bytes());
+    bytes
+}
+
+/// A fingerprint, as it stands in the header.
+pub(super) fn fingerprint(fingerprint: &Fingerprint) -> [u8; 33] {
+    let mut bytes = [0; 33];
+    bytes[0] = fingerprint.version();
+    bytes[1..].copy_from_slice(fingerprint.digest());
+    bytes
+}
+
+/// A duration in whole milliseconds, rounded up: at least one, and at most what a script can count.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    const FOR_EVER: u64 = 1 << 50;
+
+    let whole = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(whole).unwrap_or(FOR_EVER).clamp(1, FOR_EVER)
+}
+
+/// What a record is called on the server: the prefix, a colon and the two digests.
+pub(super) fn name(prefix: &str, key: &RecordKey) -> Vec<u8> {
+    let mut name = Vec::with_capacity(prefix.len() + 1 + 48);
+    name.extend_from_slice(prefix.as_bytes());
+    name.push(b':');
+    name.extend_from_slice(key.scope());
+    name.extend_from_slice(key.key());
+    name
+}
+
+/// A pattern of all names of a scope, and their length.
+pub(super) fn names(prefix: &str, scope: &[u8; 16]) -> (Vec<u8>, usize) {
+    let mut pattern = Vec::with_capacity(2 * (prefix.len() + 17) + 1);
+    for &byte in prefix.as_bytes().iter().chain(b":").chain(scope) {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    pattern.push(b'*');
+    (pattern, prefix.len() + 1 + 48)
+}

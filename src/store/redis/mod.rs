@@ -1,0 +1,16 @@
+//! Records in Redis.
+
+mod builder;
+mod client;
+mod connection;
+mod fault;
+mod form;
+mod link;
+mod polling;
+mod scripts;
+mod settings;
+mod store;
+mod target;
+
+pub use builder::RedisStoreBuilder;
+pub use store::RedisStore;

@@ -1,0 +1,106 @@
+//! The server's settings that the promise hangs on.
+
+use super::connection::{Connection, Primary, text};
+use super::fault::{Class, Fault};
+
+const NOT_DURABLE: &str = "Redis keeps no append-only file: all records go when its process ends. \
+    CONFIG SET appendonly yes, and CONFIG REWRITE";
+const UNSEEN: &str = "the settings of Redis could not be looked at: ACL SETUSER <user> +info. \
+    See yourself that maxmemory-policy is noeviction, and that there is an append-only file";
+const EVICTING: &str = "Redis drops records that have not expired when its memory is full, as was allowed: \
+    a request may run twice. CONFIG SET maxmemory-policy noeviction";
+
+/// Looks at every primary.
+///
+/// # Errors
+///
+/// Where the promise would be false. Otherwise what an operator should know.
+pub(super) async fn check(
+    connection: &mut Connection,
+    may_evict: bool,
+) -> Result<Vec<&'static str>, Fault> {
+    let answers = match connection.send_to_all(&redis::cmd("INFO")).await {
+        Ok(answers) => answers,
+        Err(fault) if is_denied(&fault) => return Ok(vec![UNSEEN]),
+        // A shard that does not answer is no reason to do without the others.
+        Err(fault) if fault.class != Class::Fatal && connection.is_cluster() => {
+            return Ok(vec![UNSEEN]);
+        }
+        Err(fault) => return Err(fault),
+    };
+    let mut advice = Vec::new();
+    for (primary, answer) in &answers {
+        let Some(info) = text(answer).map(Info) else {
+            return Err(Fault::odd());
+        };
+        for said in info.judge(primary, may_evict)? {
+            if !advice.contains(&said) {
+                advice.push(said);
+            }
+        }
+    }
+    Ok(advice)
+}
+
+fn is_denied(fault: &Fault) -> bool {
+    let code = fault.source.as_ref().and_then(redis::RedisError::code);
+    // Services that have taken the command away answer ERR.
+    matches!(code, Some("NOPERM" | "ERR"))
+}
+
+/// What `INFO` says.
+struct Info<'a>(&'a str);
+
+impl Info<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    }
+
+    fn judge(&self, primary: &Primary, may_evict: bool) -> Result<Vec<&'static str>, Fault> {
+        let at = match primary {
+            Some((host, port)) => format!(" (node {host}:{port})"),
+            None => String::new(),
+        };
+        let wrong = |class, said: String| Err(Fault::new(class, said + &at));
+        if let Some(version) = self.get("redis_version") {
+            let major = version
+                .split('.')
+                .next()
+                .and_then(|it| it.parse::<u32>().ok());
+            if major.is_some_and(|major| major < 6) {
+                return wrong(
+                    Class::Fatal,
+                    format!("Redis {version} is too old: 6.0 at least"),
+                );
+            }
+        }
+        if primary.is_none() && self.get("cluster_enabled") == Some("1") {
+            let said = "this Redis is a node of a Cluster: connect by redis+cluster://";
+            return wrong(Class::Fatal, said.into());
+        }
+        if self.get("role") == Some("slave") {
+            let said = "this Redis is a replica, and takes no writes: connect to its primary, \
+                or by redis+sentinel://. REPLICAOF NO ONE makes it a primary";
+            return wrong(Class::Elsewhere, said.into());
+        }
+        let mut advice = Vec::new();
+        match self.get("maxmemory_policy") {
+            Some("noeviction") => {}
+            Some(_) if may_evict => advice.push(EVICTING),
+            Some(policy) => {
+                let said = format!(
+                    "maxmemory-policy is {policy}: Redis would drop records that have not expired, and requests would \
+                     run twice. CONFIG SET maxmemory-policy noeviction, and CONFIG REWRITE; \
+                     or allow it by name: RedisStore::builder().allow_eviction(true)"
+                );
+                return wrong(Class::Fatal, said);
+            }
+            None => advice.push(UNSEEN),
+        }
+        if self.get("aof_enabled") == Some("0") {
+            advice.push(NOT_DURABLE);
+        }
+        Ok(advice)
+    }
+}

@@ -1,0 +1,393 @@
+//! The verbs.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use redis::Value;
+
+use super::builder::{Advice, RedisStoreBuilder};
+use super::client::{Call, Client};
+use super::fault::{Class, Fault};
+use super::form::{self, HEADER, Kept, WINDOW};
+use super::polling::Pauses;
+use super::scripts::{self, Script};
+use super::settings;
+use crate::key::{Fence, RecordKey};
+use crate::store::claim::{
+    Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State, TakeOver,
+};
+use crate::store::error::StoreError;
+use crate::store::traits::Store;
+
+/// So often a call looks again where what it has found is gone when it fetches the rest.
+const LOOKS: usize = 4;
+
+/// Records in Redis or Valkey, on one node, behind Sentinels or in a Cluster: one truth for many processes.
+///
+/// See the [module](crate::redis) for the set-up, what is promised and what an operator should know.
+///
+/// ```no_run
+/// use tower_idempotency::{IdempotencyLayer, RedisStore};
+///
+/// # async fn f() -> Result<(), tower_idempotency::StoreError> {
+/// let layer = IdempotencyLayer::new(RedisStore::connect("redis://127.0.0.1:6379").await?);
+/// # let _ = layer;
+/// # Ok(()) }
+/// ```
+pub struct RedisStore {
+    pub(super) client: Client,
+    pub(super) prefix: String,
+    pub(super) max_record: usize,
+    pub(super) may_evict: bool,
+    pub(super) advice: Advice,
+    /// What `Debug` says of the server: nothing of user and password.
+    pub(super) server: String,
+}
+
+impl RedisStore {
+    /// Connects by a URL, and looks at the server's settings.
+    ///
+    /// | URL | what it is |
+    /// |---|---|
+    /// | `redis://[user[:password]@]host[:6379][/database]` | one node |
+    /// | `rediss://…` | the same over TLS, of which [`tls`](RedisStoreBuilder::tls) gives the certificates |
+    /// | `redis+unix:///path` | the same over a Unix socket |
+    /// | `redis+sentinel://[user[:password]@]host[:26379],host,…/name[/database]` | the primary that Sentinels know by this name; user and password are those of the primary |
+    /// | `redis+cluster://[user[:password]@]host[:6379],host,…` | a Cluster; one node in reach is enough |
+    /// | `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS |
+    ///
+    /// # Errors
+    ///
+    /// [`Fatal`](crate::StoreErrorKind::Fatal) for a wrong URL, user or password, and for settings with which the promise
+    /// would be false, `NotApplied` where nobody is in reach. The source of the error says what to do; neither it nor
+    /// anything else of the store shows the password.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder().connect(url).await
+    }
+
+    /// Over a connection of one's own, of the crate `redis` 1: a `MultiplexedConnection`, a `ConnectionManager`, a
+    /// `ClusterConnection` or anything that is `ConnectionLike` and `Clone`.
+    ///
+    /// Whoever makes the connection sees to it that it is made anew when it breaks; a `MultiplexedConnection` is not
+    /// ([`RedisStoreBuilder::connect_with`] does that). Nothing is sent here: [`ping`](Self::ping) looks at the settings.
+    ///
+    /// ```no_run
+    /// # async fn f() -> redis::RedisResult<()> {
+    /// use tower_idempotency::RedisStore;
+    ///
+    /// let client = redis::Client::open("redis://127.0.0.1")?;
+    /// let store = RedisStore::new(client.get_multiplexed_async_connection().await?);
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub fn new<C>(connection: C) -> Self
+    where
+        C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        Self::builder().connection(connection)
+    }
+
+    /// A store with other settings than the defaults.
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::default()
+    }
+
+    /// Whether the server does its part: a round trip through a script, and another look at the settings of every
+    /// primary. For readiness probes, every few seconds; within the [time-out](RedisStoreBuilder::timeout) of a call each.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect). A primary of a Cluster that does not answer is no error here, unless it is the one
+    /// that the script is sent to.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let key = [self.prefix.as_bytes(), b":ping"].concat();
+        self.look(&key, 0).await?;
+        let checked = async {
+            let mut connection = self.client.link.get().await?.connection;
+            settings::check(&mut connection, self.may_evict).await
+        };
+        let checked = tokio::time::timeout(self.client.at_most, checked).await;
+        self.advice
+            .set(checked.unwrap_or_else(|_| Err(Fault::late()))?);
+        Ok(())
+    }
+
+    fn name(&self, key: &RecordKey) -> Vec<u8> {
+        form::name(&self.prefix, key)
+    }
+
+    /// Runs a script that answers with a number.
+    async fn run(
+        &self,
+        script: &Script,
+        key: &RecordKey,
+        arguments: &[&[u8]],
+        is_durable: bool,
+    ) -> Result<i64, StoreError> {
+        let call = Call {
+            script,
+            key: &self.name(key),
+            arguments,
+            is_durable,
+        };
+        match self.client.call(call).await? {
+            Value::Int(-1) => Err(Fault::unreadable().into()),
+            Value::Int(number) => Ok(number),
+            _ => Err(Fault::odd().into()),
+        }
+    }
+
+    /// The same, for an owner.
+    async fn settle(
+        &self,
+        script: &Script,
+        owner: &Owner,
+        more: &[&[u8]],
+        is_durable: bool,
+    ) -> Result<Settled, StoreError> {
+        let by = form::owner(owner);
+        let arguments = [&[&by[..]], more].concat();
+        let answer = self.run(script, owner.key(), &arguments, is_durable);
+        match answer.await? {
+            0 => Ok(Settled::Missing),
+            1 => Ok(Settled::FencedOut),
+            _ => Ok(Settled::Applied),
+        }
+    }
+
+    /// The time of the server, and the first bytes of a value.
+    async fn look(&self, key: &[u8], bytes: usize) -> Result<(u64, Bytes), Fault> {
+        let last = bytes.saturating_sub(1).to_string();
+        let call = Call {
+            script: &scripts::LOOK,
+            key,
+            arguments: &[last.as_bytes()],
+            is_durable: false,
+        };
+        let (now, value) = answer(self.client.call(call).await?)?;
+        Ok((now, value))
+    }
+
+    /// Reads a value, and fetches the rest of a long one; `None` where it is gone, or another, by then.
+    async fn read(&self, key: &[u8], now: u64, value: Bytes) -> Result<Option<Record>, Fault> {
+        match form::read(now, value).ok_or_else(Fault::unreadable)? {
+            Kept::Record(record) => return Ok(Some(record)),
+            Kept::Released => return Ok(None),
+            Kept::Long => {}
+        }
+        let whole = match self.client.get(key).await? {
+            Value::Nil => return Ok(None),
+            Value::BulkString(whole) => whole.into(),
+            _ => return Err(Fault::odd()),
+        };
+        match form::read(now, whole).ok_or_else(Fault::unreadable)? {
+            Kept::Record(record) if matches!(record.state(), State::Completed { .. }) => {
+                Ok(Some(record))
+            }
+            Kept::Record(_) | Kept::Released => Ok(None),
+            Kept::Long => Err(Fault::unreadable()),
+        }
+    }
+}
+
+impl Store for RedisStore {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+        let key = self.name(request.key());
+        let fingerprint = form::fingerprint(request.fingerprint());
+        let (id, lease) = (request.claim_id(), form::milliseconds(request.lease()));
+        let retention = form::milliseconds(request.retention()).to_string();
+        let lease_text = lease.to_string();
+        let take_over = match request.take_over() {
+            TakeOver::Never => b"0",
+            TakeOver::Uncommitted => b"1",
+            TakeOver::Always => b"2",
+        };
+        let arguments: &[&[u8]] = &[
+            id.as_bytes(),
+            &fingerprint,
+            lease_text.as_bytes(),
+            retention.as_bytes(),
+            take_over,
+        ];
+        for _ in 0..LOOKS {
+            let call = Call {
+                script: &scripts::CLAIM,
+                key: &key,
+                arguments,
+                is_durable: true,
+            };
+            let answered = match self.client.call(call).await {
+                Err(fault) if fault.class == Class::Full => return Ok(Claim::Full),
+                answered => answered?,
+            };
+            let (is_owned, now, mut value) = match answered {
+                Value::Int(-1) => return Err(Fault::unreadable().into()),
+                Value::Int(-2) => {
+                    let said = "this claim comes after its own end";
+                    return Err(Fault::new(Class::NotApplied, said).into());
+                }
+                Value::Array(mut parts) if !parts.is_empty() => {
+                    let is_owned = parts.remove(0) == Value::Int(1);
+                    let (now, value) = answer(Value::Array(parts))?;
+                    (is_owned, now, value)
+                }
+                _ => return Err(Fault::odd().into()),
+            };
+            if is_owned {
+                let (Ok(fence), Ok(attempt)) = (value.try_get_u64(), value.try_get_u32()) else {
+                    return Err(Fault::odd().into());
+                };
+                let lease_left = Duration::from_millis(lease);
+                return Ok(Claim::Owned(Owned::new(
+                    Fence::new(fence),
+                    attempt,
+                    lease_left,
+                )));
+            }
+            if let Some(record) = self.read(&key, now, value).await? {
+                return Ok(Claim::Existing(record));
+            }
+        }
+        let said = "the record comes and goes too quickly to be read";
+        Err(Fault::new(Class::NotApplied, said).into())
+    }
+
+    async fn renew(
+        &self,
+        owner: &Owner,
+        lease: Duration,
+        committed: bool,
+    ) -> Result<Settled, StoreError> {
+        let lease = form::milliseconds(lease).to_string();
+        let flag: &[u8] = if committed { b"1" } else { b"0" };
+        let more = [lease.as_bytes(), flag];
+        self.settle(&scripts::RENEW, owner, &more, committed).await
+    }
+
+    async fn complete(&self, owner: &Owner, completed: &Completed) -> Result<Settled, StoreError> {
+        let fits = completed.payload().len() <= self.max_record;
+        let recorded = if fits {
+            completed.payload()
+        } else {
+            completed.tombstone()
+        };
+        let retention = form::milliseconds(completed.retention()).to_string();
+        let arguments: &[&[u8]] = &[&form::owner(owner), retention.as_bytes(), recorded];
+        let answer = self.run(&scripts::COMPLETE, owner.key(), arguments, true);
+        Ok(match answer.await? {
+            0 => Settled::Missing,
+            1 => Settled::FencedOut,
+            2 if !fits => Settled::Tombstoned,
+            _ => Settled::Applied,
+        })
+    }
+
+    async fn abandon(&self, owner: &Owner) -> Result<Settled, StoreError> {
+        self.settle(&scripts::ABANDON, owner, &[], false).await
+    }
+
+    async fn release(&self, owner: &Owner) -> Result<Settled, StoreError> {
+        self.settle(&scripts::RELEASE, owner, &[], false).await
+    }
+
+    async fn inspect(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        let key = self.name(key);
+        for _ in 0..LOOKS {
+            let (now, value) = self.look(&key, HEADER + WINDOW).await?;
+            if value.is_empty() {
+                return Ok(None);
+            }
+            if let Some(record) = self.read(&key, now, value).await? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn forget(&self, key: &RecordKey, force: bool) -> Result<Forgotten, StoreError> {
+        let flag: &[u8] = if force { b"1" } else { b"0" };
+        Ok(
+            match self.run(&scripts::FORGET, key, &[flag], false).await? {
+                0 => Forgotten::Unknown,
+                1 => Forgotten::InFlight,
+                _ => Forgotten::Forgotten,
+            },
+        )
+    }
+
+    /// Looks through all keys of every primary (`SCAN`, which the user needs a right for): for operators, not for requests.
+    /// What another process claims meanwhile may stay.
+    async fn erase_scope(&self, scope: &[u8; 16]) -> Result<u64, StoreError> {
+        let (pattern, length) = form::names(&self.prefix, scope);
+        let mut erased = 0;
+        for (primary, _) in self.client.ask_all(&redis::cmd("PING")).await? {
+            let mut cursor = b"0".to_vec();
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(&cursor).arg("MATCH").arg(&pattern);
+                scan.arg("COUNT").arg(1000);
+                let found = self.client.ask(&primary, scan).await?;
+                let (next, names): (Vec<u8>, Vec<Vec<u8>>) =
+                    redis::from_redis_value(found).map_err(|_| Fault::odd())?;
+                for name in names {
+                    let digest = name.get(length - 32..).and_then(|it| it.try_into().ok());
+                    if let Some(digest) = digest {
+                        let key = RecordKey::from_parts(*scope, digest);
+                        let forgotten = self.forget(&key, true).await?;
+                        erased += u64::from(forgotten == Forgotten::Forgotten);
+                    }
+                }
+                if next == b"0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(erased)
+    }
+
+    async fn settled(&self, key: &RecordKey, fence: Fence, at_most: Duration) {
+        let (key, mut pauses) = (self.name(key), Pauses::new(at_most));
+        let mut lease_left = Duration::MAX;
+        while pauses.pause(lease_left).await {
+            lease_left = match self.look(&key, HEADER).await {
+                Ok((now, value)) => match form::read(now, value) {
+                    Some(Kept::Record(record)) if record.fence() == fence && record.is_live() => {
+                        record.state().lease_left()
+                    }
+                    _ => return,
+                },
+                // A server that fails is asked again: the waiter's own deadline ends it.
+                Err(_) => Duration::MAX,
+            };
+        }
+    }
+
+    fn advice(&self) -> Vec<&'static str> {
+        self.advice.get()
+    }
+}
+
+/// The time of the server, and bytes.
+fn answer(value: Value) -> Result<(u64, Bytes), Fault> {
+    let Value::Array(parts) = value else {
+        return Err(Fault::odd());
+    };
+    match <[Value; 2]>::try_from(parts) {
+        Ok([Value::Int(now), Value::BulkString(bytes)]) => {
+            let now = u64::try_from(now).map_err(|_| Fault::odd())?;
+            Ok((now, bytes.into()))
+        }
+        _ => Err(Fault::odd()),
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("server", &self.server)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
