@@ -1,0 +1,9 @@
+//! Redis servers, as processes of a test's own.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
+
+mod left;
+#[path = "../support/redis/mod.rs"]
+mod servers;
+mod standalone;
