@@ -3,23 +3,11 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Client, FromRedisValue, TlsCertificates};
+use redis::{Client, TlsCertificates};
 
+use crate::ask;
 use crate::left::runs;
 use crate::servers::{Keeper, Port, Server, eventually, within};
-
-/// Sends a command and gives its answer, or the code of the error.
-async fn ask<T: FromRedisValue>(
-    connection: &mut MultiplexedConnection,
-    command: &str,
-) -> Result<T, String> {
-    let mut words = command.split(' ');
-    let mut line = redis::cmd(words.next().unwrap());
-    line.arg(words.collect::<Vec<_>>());
-    let answer = within(line.query_async(connection)).await;
-    answer.map_err(|error| error.code().unwrap_or("no answer").to_owned())
-}
 
 #[tokio::test]
 async fn a_server_answers_and_nothing_of_it_is_left() {

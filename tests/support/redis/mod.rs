@@ -12,10 +12,12 @@ mod builder;
 mod certificates;
 mod keeper;
 mod port;
+mod proxy;
 mod server;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use port::Port;
+pub(crate) use proxy::{Held, Proxy};
 pub(crate) use server::Server;
 
 /// Longer than anything here takes on a busy machine.

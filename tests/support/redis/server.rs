@@ -1,5 +1,6 @@
 //! One server.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -75,6 +76,11 @@ impl Server {
     pub(crate) fn port(&self) -> u16 {
         let tls = self.tls.as_ref().map(|tls| &tls.port);
         tls.unwrap_or(&self.port).number()
+    }
+
+    /// The same as an address, for a proxy.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port()).into()
     }
 
     /// Where the test's own connections and other servers come, without TLS.
