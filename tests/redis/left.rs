@@ -1,0 +1,74 @@
+//! What is left behind when the process of the tests is killed.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::servers::{Server, eventually};
+
+const STARTS: &str = "REDIS_STARTS_AND_WAITS";
+
+/// Whether there is a process of this id.
+pub(crate) fn runs(id: &str) -> bool {
+    let kill = format!("kill -0 {id}");
+    let kill = Command::new("sh").args(["-c", &kill]).output().unwrap();
+    kill.status.success()
+}
+
+/// This is the process that is killed as well.
+#[tokio::test]
+async fn nothing_is_left_of_servers_whose_tests_are_killed() {
+    if env::var_os(STARTS).is_some() {
+        start_and_wait().await;
+    }
+    let mut tests = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "left::nothing_is_left_of_servers_whose_tests_are_killed",
+        ])
+        .arg("--nocapture")
+        .env(STARTS, "")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(tests.stdout.take().unwrap()).lines();
+    let servers = lines
+        .map(|line| line.unwrap())
+        .filter_map(|line| line.strip_prefix("started ").map(str::to_owned))
+        .take(3)
+        .map(|server| {
+            server
+                .split_once(' ')
+                .map(|(id, folder)| (id.to_owned(), folder.to_owned()))
+        })
+        .map(Option::unwrap)
+        .collect::<Vec<_>>();
+    let there = |(id, folder): &(String, String)| runs(id) || Path::new(folder).exists();
+    assert_eq!(servers.iter().filter(|server| there(server)).count(), 3);
+
+    tests.kill().unwrap();
+    tests.wait().unwrap();
+
+    let gone = async || (!servers.iter().any(there)).then_some(());
+    eventually("the servers and their directories are gone", gone).await;
+}
+
+/// One of its own, one that hangs, and the one of all tests, which nothing drops.
+#[expect(
+    clippy::print_stdout,
+    reason = "the test that kills this reads there what to look for"
+)]
+async fn start_and_wait() -> ! {
+    let own = Server::start().await;
+    let hung = Server::start().await;
+    let shared = Server::shared().await;
+    let mut lines = Vec::new();
+    for server in [&own, &hung, shared] {
+        let id = server.info("server", "process_id").await.unwrap();
+        lines.push(format!("started {id} {}", server.folder().display()));
+    }
+    hung.stop().await;
+    println!("\n{}", lines.join("\n"));
+    std::future::pending().await
+}

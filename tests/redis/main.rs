@@ -1,0 +1,25 @@
+//! Redis servers, as processes of a test's own.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
+
+mod left;
+mod proxy;
+#[path = "../support/redis/mod.rs"]
+mod servers;
+mod standalone;
+
+use redis::FromRedisValue;
+use redis::aio::ConnectionLike;
+
+/// Sends a command and gives its answer, or the code of the error.
+async fn ask<T: FromRedisValue>(
+    connection: &mut impl ConnectionLike,
+    command: &str,
+) -> Result<T, String> {
+    let mut words = command.split(' ');
+    let mut line = redis::cmd(words.next().unwrap());
+    line.arg(words.collect::<Vec<_>>());
+    let answer = servers::within(line.query_async(connection)).await;
+    answer.map_err(|error| error.code().unwrap_or("no answer").to_owned())
+}

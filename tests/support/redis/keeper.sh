@@ -1,0 +1,52 @@
+# Keeps one directory and one server in it, as its standard input says line by line, and answers each line with one.
+# Where that input ends, because the test has ended or its process is gone, server and directory are gone as well.
+# Arguments: the directory, which is made; the program and its arguments.
+trap '' HUP INT TERM
+folder=$1
+shift
+mkdir -m 700 -- "$folder" && cd -- "$folder" && exec 2>>log || exit 1
+echo made
+server=
+while read -r verb; do
+  case $verb in
+    start)
+      if command -v "$1" >/dev/null; then
+        "$@" </dev/null >>log &
+        server=$!
+        echo "$server"
+      else
+        echo missing
+      fi
+      ;;
+    # Until this or `KILL` has seen its end, its id is given to no other process.
+    running)
+      jobs >jobs
+      read -r job <jobs
+      case $job in
+        *Running*) echo yes ;;
+        *)
+          server=
+          echo no
+          ;;
+      esac
+      ;;
+    KILL)
+      [ -z "$server" ] || kill -KILL "$server"
+      wait
+      server=
+      echo killed
+      ;;
+    *)
+      kill -"$verb" "$server"
+      echo "sent $verb"
+      ;;
+  esac
+done
+[ -z "$server" ] || kill -KILL "$server"
+wait
+cd /
+# A child of the server, such as one that writes a snapshot, may still be at work for a moment.
+for _ in 1 2 3 4 5; do
+  rm -rf -- "$folder" && break
+  sleep 0.1
+done
