@@ -339,7 +339,9 @@ pub(super) async fn a_claim_id_means_nothing_once_its_record_is_gone(bench: Benc
         // A store that remembers what was released may tell a repeated message from a new request.
         let late = bench.store().claim(&request).await;
         if matches!(&late, Err(error) if error.kind() == StoreErrorKind::NotApplied) {
-            bench.gone("after a late claim was refused", first.key()).await;
+            bench
+                .gone("after a late claim was refused", first.key())
+                .await;
             continue;
         }
         let again = bench

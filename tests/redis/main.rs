@@ -8,6 +8,7 @@ mod proxy;
 #[path = "../support/redis/mod.rs"]
 mod servers;
 mod standalone;
+mod store;
 
 use redis::FromRedisValue;
 use redis::aio::ConnectionLike;

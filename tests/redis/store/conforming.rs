@@ -1,0 +1,55 @@
+//! The suite of all stores.
+
+use redis::aio::MultiplexedConnection;
+use tower_idempotency::RecordKey;
+
+use crate::servers::Server;
+
+/// The name of a record, as the documentation has it.
+fn name(key: &RecordKey) -> Vec<u8> {
+    [b"idem:1:", &key.scope()[..], key.key()].concat()
+}
+
+/// Writes something over a record.
+async fn spoil(connection: &mut MultiplexedConnection, key: &RecordKey, with: &[u8]) {
+    let mut set = redis::cmd("SET");
+    set.arg(name(key)).arg(with).arg("KEEPTTL");
+    set.exec_async(connection).await.unwrap();
+}
+
+mod one_node {
+    use tower_idempotency::{RedisStore, store_conformance};
+
+    use super::*;
+
+    async fn connect() -> RedisStore {
+        let server = Server::shared().await;
+        RedisStore::connect(&server.url()).await.unwrap()
+    }
+
+    store_conformance!(
+        connect,
+        limit: async |bytes| {
+            let store = RedisStore::builder().max_record_bytes(bytes);
+            store.connect(&Server::shared().await.url()).await.unwrap()
+        },
+        corrupt: async |_, key| {
+            let mut connection = Server::shared().await.connect().await;
+            spoil(&mut connection, key, b"garbage").await;
+        },
+    );
+}
+
+mod of_a_later_version {
+    use tower_idempotency::{RedisStore, store_conformance};
+
+    use super::*;
+
+    store_conformance!(
+        async || RedisStore::connect(&Server::shared().await.url()).await.unwrap(),
+        corrupt: async |_, key| {
+            let mut connection = Server::shared().await.connect().await;
+            spoil(&mut connection, key, &[2; 200]).await;
+        },
+    );
+}
