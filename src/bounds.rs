@@ -23,6 +23,8 @@ pub(crate) struct Bounds {
     pub(crate) waiters: AtomicUsize,
     /// Whether the store was nearly full at the last look.
     pub(crate) nearly_full: AtomicBool,
+    /// Whether the store's advice has been told.
+    pub(crate) has_advised: AtomicBool,
     drains: AtomicUsize,
     ended: Notify,
 }

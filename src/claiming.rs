@@ -15,7 +15,7 @@ use crate::event::Warning;
 use crate::keeper::Keeper;
 use crate::shield::shielded;
 use crate::store::claim::{Claim, ClaimRequest, Settled};
-use crate::store::error::{StoreError, StoreErrorKind};
+use crate::store::error::{Reason, StoreError, StoreErrorKind, late};
 use crate::store::traits::Store;
 use crate::waiting::WaitingRoom;
 
@@ -54,6 +54,7 @@ impl<St> Clone for Core<St> {
 pub(crate) struct Unclaimed {
     pub(crate) kind: StoreErrorKind,
     pub(crate) may_be_applied: bool,
+    pub(crate) reason: Reason,
 }
 
 impl Unclaimed {
@@ -95,7 +96,7 @@ impl<St: Store> Core<St> {
         let deadline = clock::later(sent_at, self.config.store_timeout);
         match until(deadline, claiming).await {
             Some(Ok(claim)) => {
-                self.look_at_fullness();
+                self.look_at_store();
                 Ok(claim)
             }
             Some(Err(error)) => {
@@ -104,30 +105,39 @@ impl<St: Store> Core<St> {
                 Err(Unclaimed {
                     kind,
                     may_be_applied,
+                    reason: error.reason(),
                 })
             }
             None => Err(Unclaimed {
                 kind: StoreErrorKind::Ambiguous,
                 may_be_applied: true,
+                reason: late(),
             }),
         }
     }
 
-    /// What the store answers in time. One that panics has failed, and must not take the handler or its answer with it.
+    /// What the store answers in time, or why it does not. One that panics has failed, and must not take the handler or
+    /// its answer with it.
     pub(crate) async fn answered(
         &self,
         call: impl Future<Output = Result<Settled, StoreError>>,
-    ) -> Option<Settled> {
+    ) -> Result<Settled, Reason> {
         match within(self.config.store_timeout, caught(call)).await {
-            Some(Ok(Ok(settled))) => Some(settled),
-            Some(Ok(Err(_)) | Err(_)) | None => None,
+            Some(Ok(answer)) => answer.map_err(|error| error.reason()),
+            Some(Err(_)) => Err(panicked().reason()),
+            None => Err(late()),
         }
     }
 
-    /// Warns of a store that is nearly full: once, until there was room again.
-    fn look_at_fullness(&self) {
+    /// Tells, once, what the store advises. Warns of one that is nearly full: once, until there was room again.
+    fn look_at_store(&self) {
         if self.config.observer.is_none() {
             return;
+        }
+        if !self.bounds.has_advised.swap(true, Ordering::Relaxed) {
+            for advice in shielded(|| self.store.advice()).unwrap_or_default() {
+                self.config.warn(Warning::StoreSetting { advice }, None);
+            }
         }
         let Some(percent) = shielded(|| self.store.fullness()).flatten() else {
             return;
@@ -143,11 +153,11 @@ impl<St: Store> Core<St> {
     /// Claims once. A store that panics may have applied the claim.
     pub(crate) async fn ask(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
         let claim = async { self.store.claim(request).await };
-        caught(claim).await.unwrap_or_else(|_| {
-            Err(StoreError::new(
-                StoreErrorKind::Ambiguous,
-                "the store panicked",
-            ))
-        })
+        caught(claim).await.unwrap_or_else(|_| Err(panicked()))
     }
+}
+
+/// A call whose store panicked may have been applied.
+fn panicked() -> StoreError {
+    StoreError::new(StoreErrorKind::Ambiguous, "the store panicked")
 }

@@ -10,6 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::key::RecordKey;
 use crate::policy::Mode;
 use crate::refusal::RefusalCode;
+use crate::store::error::Reason;
 
 /// What the layer did with one request; an extension of every response that it had a part in, but not of those that it
 /// only looks at ([`Mode::Shadow`]).
@@ -104,6 +105,12 @@ pub enum Warning {
     NotRecorded,
     /// … and did not take it in that time.
     GivenUp,
+    /// The store's server has a setting that an operator should change. Said when the first claim is answered.
+    #[non_exhaustive]
+    StoreSetting {
+        /// What is wrong, and what mends it.
+        advice: &'static str,
+    },
     /// The store is nearly full: 80 % or more. Said once, and again after it was below 70 %.
     #[non_exhaustive]
     NearlyFull {
@@ -133,7 +140,7 @@ pub enum Warning {
 
 impl Warning {
     /// A short name, for labels of metrics: `fenced_out`, `not_renewed`, `lease_lost`, `not_recorded`, `given_up`,
-    /// `nearly_full`, `lease_clamped`, `retention_clamped` or `form_refused`.
+    /// `store_setting`, `nearly_full`, `lease_clamped`, `retention_clamped` or `form_refused`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -142,6 +149,7 @@ impl Warning {
             Self::LeaseLost => "lease_lost",
             Self::NotRecorded => "not_recorded",
             Self::GivenUp => "given_up",
+            Self::StoreSetting { .. } => "store_setting",
             Self::NearlyFull { .. } => "nearly_full",
             Self::LeaseClamped { .. } => "lease_clamped",
             Self::RetentionClamped { .. } => "retention_clamped",
@@ -162,6 +170,7 @@ impl fmt::Display for Warning {
             Self::GivenUp => {
                 f.write_str("the store did not take an outcome; it is not asked again")
             }
+            Self::StoreSetting { advice } => f.write_str(advice),
             Self::NearlyFull { percent } => write!(f, "the store is {percent} % full"),
             Self::LeaseClamped { lease, retention } => write!(
                 f,
@@ -177,7 +186,8 @@ impl fmt::Display for Warning {
 }
 
 /// What [`IdempotencyLayer::on_event`](crate::IdempotencyLayer::on_event) hears of: the outcome of a request, or a
-/// warning. It holds no key, no body and no principal.
+/// warning. It holds no key, no body and no principal, as long as the errors of the
+/// store do not.
 ///
 /// ```
 /// use tower_idempotency::{Event, IdempotencyLayer};
@@ -201,6 +211,7 @@ pub struct Event {
     endpoint: Option<Arc<Endpoint>>,
     record_key: Option<RecordKey>,
     attempt: Option<u32>,
+    reason: Option<Reason>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -236,7 +247,13 @@ impl Event {
             endpoint: None,
             record_key,
             attempt: None,
+            reason: None,
         }
+    }
+
+    pub(crate) fn because(mut self, reason: Option<Reason>) -> Self {
+        self.reason = reason;
+        self
     }
 
     pub(crate) fn at(mut self, mode: Mode, endpoint: Option<Arc<Endpoint>>) -> Self {
@@ -278,6 +295,13 @@ impl Event {
         self.attempt
     }
 
+    /// Why, in the words of the store, where it is the store that has failed: at refusals, at runs without protection, and
+    /// at warnings of what was not renewed or not recorded.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
     /// The endpoint, where the layer has a list of them.
     #[must_use]
     pub fn endpoint(&self) -> Option<&Endpoint> {
@@ -304,6 +328,9 @@ impl fmt::Display for Event {
             What::Outcome(outcome) => write!(f, "{outcome}")?,
             What::Refusal(code) => write!(f, "{} {code}", Outcome::from(code))?,
             What::Warning(warning) => write!(f, "warning: {warning}")?,
+        }
+        if let Some(reason) = &self.reason {
+            write!(f, " ({reason})")?;
         }
         if let Some(attempt) = self.attempt {
             write!(f, ", attempt {attempt}")?;

@@ -179,7 +179,8 @@ where
                 // Answered late, or by a store that gives less: renewed before anything is done under it.
                 // Boxed, here and below: each would be the largest part of every exchange, and happens to few.
                 let ownership = if ownership.is_short() {
-                    Box::pin(lengthened(ownership)).await.map_err(refused)?
+                    let renewed = Box::pin(lengthened(ownership)).await;
+                    renewed.map_err(|refusal| unowned(Instead::Refuse(refusal)))?
                 } else {
                     ownership
                 };
@@ -203,7 +204,7 @@ where
                     return Err(unowned(Instead::Refuse(refusal)));
                 }
                 let context = Idempotency::new(&identity.key, identity.record_key, None);
-                return Err(unowned(Instead::RunUnprotected(context)));
+                return Err(unowned(Instead::RunUnprotected(context, failure.reason)));
             }
         };
         drop(running);

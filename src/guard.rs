@@ -15,7 +15,7 @@ use crate::claiming::{Core, Unclaimed};
 use crate::clock;
 use crate::context::{Claimed, Idempotency};
 use crate::drive::until;
-use crate::event::Warning;
+use crate::event::{Event, Warning};
 use crate::future::Progress;
 use crate::key::RecordKey;
 use crate::lease::Lease;
@@ -24,7 +24,7 @@ use crate::refusal::{Refusal, RefusalCode};
 use crate::renewals::Renewals;
 use crate::store::boxed::BoxStore;
 use crate::store::claim::{Claim, ClaimRequest, Completed, Owned, Owner, Settled, TakeOver};
-use crate::store::error::{StoreError, StoreErrorKind};
+use crate::store::error::{Reason, StoreError, StoreErrorKind};
 use crate::store::traits::Store;
 
 impl<St: Store> Core<St> {
@@ -56,10 +56,11 @@ impl<St: Store> Core<St> {
             });
         }
         let code = match failure.kind {
-            StoreErrorKind::Unreadable => return Refusal::new(RefusalCode::RecordUnreadable),
+            StoreErrorKind::Unreadable => RefusalCode::RecordUnreadable,
             _ => RefusalCode::StoreUnavailable,
         };
-        self.config.refuse_for_now(code, None)
+        let reason = Arc::clone(&failure.reason);
+        self.config.refusal(code).because(reason)
     }
 
     async fn give_back_when_answered(
@@ -96,14 +97,19 @@ impl<St: Store> Core<St> {
 /// An ownership whose lease has been short, renewed; given up where that fails.
 pub(crate) async fn lengthened<St: Store>(
     ownership: Ownership<St>,
-) -> Result<Ownership<St>, RefusalCode> {
-    let code = match ownership.renew().await {
-        Ok(Settled::FencedOut | Settled::Missing) => RefusalCode::InProgress,
+) -> Result<Ownership<St>, Refusal> {
+    let renewed = ownership.renew().await;
+    let config = &ownership.core().config;
+    let refusal = match renewed {
+        Ok(Settled::FencedOut | Settled::Missing) => config.refusal(RefusalCode::InProgress),
         Ok(_) if !ownership.is_short() => return Ok(ownership),
-        Ok(_) | Err(()) => RefusalCode::StoreUnavailable,
+        Ok(_) => config.refusal(RefusalCode::StoreUnavailable),
+        Err(reason) => config
+            .refusal(RefusalCode::StoreUnavailable)
+            .because(reason),
     };
     ownership.give_up().await;
-    Err(code)
+    Err(refusal)
 }
 
 /// What becomes of a record in the end.
@@ -222,7 +228,7 @@ impl<St: Store> Ownership<St> {
     }
 
     /// Renews once; `Err` where the store failed.
-    pub(crate) async fn renew(&self) -> Result<Settled, ()> {
+    pub(crate) async fn renew(&self) -> Result<Settled, Reason> {
         self.renewals.renew().await
     }
 
@@ -236,11 +242,14 @@ impl<St: Store> Ownership<St> {
         let first_try = self.core().answered(self.apply(&settlement));
         let ends_lease = matches!(settlement, Settlement::Abandon);
         let first_try = self.renewals.settling(ends_lease, first_try).await;
-        if let Some(settled) = first_try {
-            self.ends(settled);
-            return first_try;
-        }
-        self.warn(Warning::NotRecorded);
+        let reason = match first_try {
+            Ok(settled) => {
+                self.ends(settled);
+                return Some(settled);
+            }
+            Err(reason) => reason,
+        };
+        self.warn(Warning::NotRecorded, Some(reason));
         let bounds = &self.core().bounds;
         let unsettled = (
             bounds.take(|bounds| &bounds.unsettled, 1),
@@ -264,24 +273,22 @@ impl<St: Store> Ownership<St> {
     async fn settle_in_the_end(mut self, settlement: Settlement) {
         let over = clock::later(Instant::now(), self.core().config.settle_for);
         let settling = async {
-            let mut pause = Pause::default();
+            let (mut pause, mut failed) = (Pause::default(), None);
             while Instant::now() < over {
                 pause.next().await;
-                let answer = self.core().answered(self.apply(&settlement)).await;
-                if answer.is_some() {
-                    return answer;
+                match self.core().answered(self.apply(&settlement)).await {
+                    Ok(settled) => return Ok(settled),
+                    Err(reason) => failed = Some(reason),
                 }
             }
-            None
+            Err(failed)
         };
         let ends_lease = matches!(settlement, Settlement::Abandon);
         match self.renewals.settling(ends_lease, settling).await {
             // It may have been the first try that removed it.
-            Some(Settled::Missing) if matches!(settlement, Settlement::Release) => {
-                self.ended = true
-            }
-            Some(settled) => self.ends(settled),
-            None => self.warn(Warning::GivenUp),
+            Ok(Settled::Missing) if matches!(settlement, Settlement::Release) => self.ended = true,
+            Ok(settled) => self.ends(settled),
+            Err(reason) => self.warn(Warning::GivenUp, reason),
         }
     }
 
@@ -295,14 +302,15 @@ impl<St: Store> Ownership<St> {
                 }
             }
             Settled::FencedOut | Settled::Missing if self.has_started() => {
-                self.warn(Warning::FencedOut);
+                self.warn(Warning::FencedOut, None);
             }
             Settled::FencedOut | Settled::Missing => {}
         }
     }
 
-    fn warn(&self, warning: Warning) {
-        self.core().config.warn(warning, Some(*self.record_key()));
+    fn warn(&self, warning: Warning, reason: Option<Reason>) {
+        let event = || Event::warning_of(warning, Some(*self.record_key())).because(reason);
+        self.core().config.report(event);
     }
 
     async fn apply(&self, settlement: &Settlement) -> Result<Settled, StoreError> {

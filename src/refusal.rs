@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
+use crate::store::error::Reason;
+
 /// Why the layer answers by itself.
 ///
 /// | code | status | when |
@@ -192,6 +194,8 @@ pub struct Refusal {
     code: RefusalCode,
     retry_after: Option<Duration>,
     location: Option<HeaderValue>,
+    /// For events, never for the client.
+    reason: Option<Reason>,
 }
 
 impl Refusal {
@@ -200,6 +204,7 @@ impl Refusal {
             code,
             retry_after: None,
             location: None,
+            reason: None,
         }
     }
 
@@ -211,6 +216,15 @@ impl Refusal {
     pub(crate) fn at(mut self, location: Option<HeaderValue>) -> Self {
         self.location = location;
         self
+    }
+
+    pub(crate) fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.reason.clone()
     }
 
     /// Why.

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use crate::claiming::Core;
 use crate::clock;
 use crate::drive::beside;
-use crate::event::Warning;
+use crate::event::{Event, Warning};
 use crate::lease::Lease;
 use crate::store::claim::{Owner, Settled};
+use crate::store::error::Reason;
 use crate::store::traits::Store;
 
 /// What keeps one claim alive.
@@ -75,7 +76,7 @@ impl<St: Store> Renewals<St> {
     }
 
     /// Renews once; `Err` where the store failed.
-    pub(crate) async fn renew(&self) -> Result<Settled, ()> {
+    pub(crate) async fn renew(&self) -> Result<Settled, Reason> {
         let (lease, committed) = (&self.lease, self.lease.is_committed());
         let sent_at = Instant::now();
         let renewal = async {
@@ -83,15 +84,15 @@ impl<St: Store> Renewals<St> {
             store.renew(&self.owner, lease.length(), committed).await
         };
         match self.core.answered(renewal).await {
-            Some(settled @ (Settled::Applied | Settled::Tombstoned)) => {
+            Ok(settled @ (Settled::Applied | Settled::Tombstoned)) => {
                 lease.renewed(sent_at, committed);
                 Ok(settled)
             }
-            Some(settled) => {
+            Ok(settled) => {
                 lease.lose();
                 Ok(settled)
             }
-            None => Err(()),
+            failed => failed,
         }
     }
 
@@ -118,8 +119,8 @@ impl<St: Store> Renewals<St> {
             && match self.renew().await {
                 Ok(Settled::FencedOut | Settled::Missing) => false,
                 Ok(_) => true,
-                Err(()) => {
-                    self.warn(Warning::NotRenewed);
+                Err(reason) => {
+                    self.warn(Warning::NotRenewed, Some(reason));
                     true
                 }
             };
@@ -134,7 +135,7 @@ impl<St: Store> Renewals<St> {
     /// Warns where the lease is lost, once.
     pub(crate) fn tell_of_loss(&self) {
         if self.lease.is_lost() && self.lease.is_first_to_tell() {
-            self.warn(Warning::LeaseLost);
+            self.warn(Warning::LeaseLost, None);
         }
     }
 
@@ -144,7 +145,7 @@ impl<St: Store> Renewals<St> {
         limit.map(|limit| clock::later(self.lease.claimed_at(), limit))
     }
 
-    async fn renew_at(&self, moment: Instant) -> Result<Settled, ()> {
+    async fn renew_at(&self, moment: Instant) -> Result<Settled, Reason> {
         clock::sleep_until(moment).await;
         self.renew().await
     }
@@ -161,7 +162,8 @@ impl<St: Store> Renewals<St> {
         (self.lease.length() / 12).max(Duration::from_millis(1))
     }
 
-    fn warn(&self, warning: Warning) {
-        (self.core.config).warn(warning, Some(*self.owner.key()));
+    fn warn(&self, warning: Warning, reason: Option<Reason>) {
+        let event = || Event::warning_of(warning, Some(*self.owner.key())).because(reason);
+        self.core.config.report(event);
     }
 }

@@ -17,6 +17,7 @@ use crate::policy::Mode;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::run::Readiness;
 use crate::snapshot::{REPLAYED, Snapshot};
+use crate::store::error::Reason;
 use crate::upload::Upload;
 
 /// A request that does not run as the owner of its record.
@@ -32,7 +33,7 @@ pub(crate) enum Instead {
     Pass,
     Replay(Snapshot),
     Refuse(Refusal),
-    RunUnprotected(Idempotency),
+    RunUnprotected(Idempotency, Reason),
 }
 
 /// The layer's own answer. Where the service runs instead: the context of a run without protection, or `None` for one
@@ -52,8 +53,8 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
     let acts = config.mode == Mode::Enforce || progress.is_client_gone();
     let answer = match instead {
         Instead::Pass => Err(None),
-        Instead::RunUnprotected(context) => {
-            tell(Outcome::Unprotected);
+        Instead::RunUnprotected(context, reason) => {
+            config.report(|| Event::of(Outcome::Unprotected, record_key).because(Some(reason)));
             Err(acts.then_some(context))
         }
         Instead::Replay(snapshot) => {
@@ -61,7 +62,7 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
             acts.then(|| replay(config, parts, snapshot)).ok_or(None)
         }
         Instead::Refuse(refusal) => {
-            config.report(|| Event::refused(refusal.code(), record_key));
+            config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
             // There is nothing to run where the body broke off.
             let acts = acts || refusal.code() == RefusalCode::RequestBodyUnreadable;
             acts.then(|| refuse(config, &refusal)).ok_or(None)

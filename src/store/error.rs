@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 /// The error type that stores wrap: `Box<dyn Error + Send + Sync>`.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -28,11 +29,30 @@ impl StoreError {
         Self { kind, source }
     }
 
+    /// Why, for a log: what caused it, and what caused that.
+    pub(crate) fn reason(&self) -> Reason {
+        let mut reason = self.source.to_string();
+        let mut cause = self.source.source();
+        while let Some(deeper) = cause {
+            reason = format!("{reason}: {deeper}");
+            cause = deeper.source();
+        }
+        reason.into()
+    }
+
     /// What the failure means for the request.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
+}
+
+/// Why a call of a store failed, in its words.
+pub(crate) type Reason = Arc<str>;
+
+/// Of a store that has not answered in time.
+pub(crate) fn late() -> Reason {
+    "the store has not answered in time".into()
 }
 
 /// What a failed store call means for the request.

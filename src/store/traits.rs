@@ -143,7 +143,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// What an operator should change about the store, as far as it knows without asking: the layer
-    /// [tells](crate::Warning::StoreSetting) of each when it wraps its first service. The default knows nothing.
+    /// [tells](crate::Warning::StoreSetting) of each when a first claim is answered. The default knows nothing.
     fn advice(&self) -> Vec<&'static str> {
         Vec::new()
     }

@@ -1,18 +1,20 @@
 //! What an observer hears of requests.
 
 mod executions;
+mod reasons;
 mod shown;
 mod warnings;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower::util::{BoxCloneService, service_fn};
 use tower::{Layer, ServiceExt};
 use tower_idempotency::{
-    Anonymous, Endpoint, Event, Idempotency, IdempotencyLayer, InFlight, KeyFrom, MemoryStore,
-    Mode, OnStoreError, Outcome, RecordKey, RefusalCode, RequestBody, ResponseBody, Retention,
-    Scope, Store, StoreErrorKind, Warning,
+    Anonymous, BoxStore, ChaosStore, Endpoint, Event, Idempotency, IdempotencyLayer, InFlight,
+    KeyFrom, MemoryStore, Mode, OnStoreError, Outcome, RecordKey, RefusalCode, RequestBody,
+    ResponseBody, Retention, Scope, Store, StoreErrorKind, Warning,
 };
 
 use crate::frames::{Frames, Step, responding, upload};

@@ -52,6 +52,7 @@ pub(crate) struct Scripted {
     calls: Mutex<[usize; 6]>,
     completed_bytes: AtomicUsize,
     yields: usize,
+    pub(crate) advice: Mutex<Vec<&'static str>>,
 }
 
 impl Scripted {
@@ -213,6 +214,10 @@ impl Store for Scripted {
             _ => {}
         }
         self.memory.settled(key, fence, at_most).await;
+    }
+
+    fn advice(&self) -> Vec<&'static str> {
+        self.advice.lock().unwrap().clone()
     }
 }
 
