@@ -27,10 +27,14 @@ mod clock;
 mod handler;
 mod hook;
 mod model;
+#[path = "redis/mod.rs"]
+mod over_redis;
 mod process;
 mod random;
 mod runner;
 mod script;
+#[path = "../support/redis/mod.rs"]
+mod servers;
 mod settings;
 mod stores;
 mod under_test;
@@ -51,6 +55,7 @@ macro_rules! histories {
 histories! {
     memory
     polling
+    redis
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The stores that histories are run over.
 
+pub(crate) use crate::over_redis::mount as redis;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing of them outlives the test, nor the process of the tests, however that ends (see [`keeper`]).
 
-#![allow(dead_code, reason = "each target uses its part of it")]
+#![allow(dead_code, unused_imports, reason = "each target uses its part of it")]
 
 use std::time::Duration;
 
