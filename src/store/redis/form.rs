@@ -131,3 +131,132 @@ pub(super) fn names(prefix: &str, scope: &[u8; 16]) -> (Vec<u8>, usize) {
     pattern.push(b'*');
     (pattern, prefix.len() + 1 + 48)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the scripts write it.
+    fn value(state: u8, flags: u8, times: [u64; 3], recorded: &[u8]) -> Vec<u8> {
+        let mut value = vec![VERSION, state, flags];
+        value.extend_from_slice(&7_u32.to_be_bytes());
+        value.extend_from_slice(&9_u64.to_be_bytes());
+        value.extend_from_slice(&[5; 16]);
+        for time in times {
+            value.extend_from_slice(&time.to_be_bytes());
+        }
+        value.push(3);
+        value.extend_from_slice(&[6; 32]);
+        value.extend_from_slice(recorded);
+        value
+    }
+
+    fn record(now: u64, value: Vec<u8>) -> Record {
+        match read(now, value.into()) {
+            Some(Kept::Record(record)) => record,
+            _ => panic!("no record"),
+        }
+    }
+
+    #[test]
+    fn a_record_in_flight_has_what_the_header_says() {
+        let record = record(1_100, value(IN_FLIGHT, 1, [1_500, 1_000, 2_000], b""));
+
+        assert_eq!((record.attempt(), record.fence()), (7, Fence::new(9)));
+        assert!(record.is_committed());
+        assert_eq!(record.fingerprint().version(), 3);
+        assert_eq!(record.fingerprint().digest(), &[6; 32]);
+        assert_eq!(record.state().lease_left(), Duration::from_millis(400));
+        assert_eq!(record.since_first_request(), Duration::from_millis(100));
+        assert_eq!(record.remaining(), Duration::from_millis(900));
+    }
+
+    #[test]
+    fn a_live_lease_keeps_a_record_beyond_its_retention() {
+        let live = record(1_100, value(IN_FLIGHT, 0, [1_500, 1_000, 1_200], b""));
+        let done = record(1_100, value(DONE, 0, [1_500, 1_000, 1_200], b"x"));
+
+        assert_eq!(live.remaining(), Duration::from_millis(400));
+        assert_eq!(done.remaining(), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_completed_record_has_its_payload() {
+        let long = vec![1; WINDOW + 1];
+        for (state, recorded) in [(DONE, &b""[..]), (DONE, b"done"), (DONE_AND_LONG, &long)] {
+            let record = record(1, value(state, 0, [0; 3], recorded));
+            let State::Completed { payload } = record.state() else {
+                panic!("not completed");
+            };
+            assert_eq!(payload, recorded);
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_record_is_none() {
+        for recorded in [&[][..], &[1; WINDOW]] {
+            let kept = read(1, value(DONE_AND_LONG, 0, [0; 3], recorded).into());
+            assert!(matches!(kept, Some(Kept::Long)));
+        }
+    }
+
+    #[test]
+    fn what_another_version_has_written_is_not_read() {
+        let good = value(RELEASED, 0, [0; 3], b"");
+        assert!(matches!(read(1, good.clone().into()), Some(Kept::Released)));
+        for state in [0, 5, 255] {
+            assert!(read(1, value(state, 0, [0; 3], b"").into()).is_none());
+        }
+        for length in 0..HEADER {
+            assert!(read(1, Bytes::copy_from_slice(&good[..length])).is_none());
+        }
+        let mut later = good;
+        later[0] = VERSION + 1;
+        assert!(read(1, later.into()).is_none());
+    }
+
+    #[test]
+    fn durations_are_whole_milliseconds_that_a_script_can_count() {
+        for (duration, expected) in [
+            (Duration::ZERO, 1),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_micros(1_001), 2),
+            (Duration::from_secs(30), 30_000),
+            (Duration::MAX, 1 << 50),
+        ] {
+            assert_eq!(milliseconds(duration), expected, "{duration:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_means_its_scope_and_no_other() {
+        let scope = *b"a*b?c[d]e\\f-g^hi";
+
+        let (pattern, length) = names("x*", &scope);
+
+        assert_eq!(pattern, b"x\\*:a\\*b\\?c\\[d\\]e\\\\f-g^hi*");
+        assert_eq!(
+            name("x*", &RecordKey::from_parts(scope, [1; 32])).len(),
+            length
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+            now in any::<u64>(),
+        ) {
+            let _ = read(now, bytes.clone().into());
+            if bytes.len() > 2 {
+                bytes[0] = VERSION;
+                bytes[1] %= 5;
+            }
+            let _ = read(now, bytes.into());
+        }
+    }
+}

@@ -17,7 +17,7 @@ macro_rules! scripts {
         });)*
 
         #[cfg(test)]
-        static ALL: &[(&str, &LazyLock<Script>)] = &[$((stringify!($name), &$name)),*];
+        static ALL: &[&LazyLock<Script>] = &[$(&$name),*];
     };
 }
 
@@ -29,4 +29,24 @@ scripts! {
     RELEASE = "owner.lua" "free.lua" "release.lua";
     FORGET = "now.lua" "free.lua" "forget.lua";
     LOOK = "now.lua" "look.lua";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_scripts_are_one() {
+        let digests: std::collections::HashSet<_> = ALL.iter().map(|it| &it.digest).collect();
+        assert_eq!(digests.len(), ALL.len());
+    }
+
+    #[test]
+    fn the_window_is_that_of_the_reader() {
+        use super::super::form::{HEADER, WINDOW};
+
+        let last = (HEADER + WINDOW - 1).to_string();
+        assert!(CLAIM.source.contains(&last));
+        assert!(COMPLETE.source.contains(&format!("> {WINDOW}")));
+    }
 }

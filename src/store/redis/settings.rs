@@ -104,3 +104,59 @@ impl Info<'_> {
         Ok(advice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\ncluster_enabled:0\r\nrole:master\r\n\
+        maxmemory_policy:noeviction\r\naof_enabled:1\r\n";
+
+    fn judged(info: &str, primary: &Primary, may_evict: bool) -> Result<Vec<&'static str>, String> {
+        let judged = Info(info).judge(primary, may_evict);
+        judged.map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn good_settings_need_no_advice() {
+        assert_eq!(judged(GOOD, &None, false), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_makes_the_promise_false_is_refused_with_what_mends_it() {
+        let node = Some(("h".to_owned(), 7));
+        for (wrong, right, mends) in [
+            (
+                "policy:noeviction",
+                "policy:allkeys-lru",
+                "CONFIG SET maxmemory-policy noeviction",
+            ),
+            (
+                "policy:noeviction",
+                "policy:volatile-ttl",
+                "CONFIG SET maxmemory-policy noeviction",
+            ),
+            ("role:master", "role:slave", "redis+sentinel://"),
+            ("version:7.0.15", "version:5.0.9", "6.0 at least"),
+        ] {
+            let info = GOOD.replace(wrong, right);
+            let said = judged(&info, &None, false).unwrap_err();
+            assert!(said.contains(mends), "{said}");
+            let said = judged(&info, &node, false).unwrap_err();
+            assert!(said.contains("h:7"), "{said}");
+        }
+        let clustered = GOOD.replace("cluster_enabled:0", "cluster_enabled:1");
+        let said = judged(&clustered, &None, false).unwrap_err();
+        assert!(said.contains("redis+cluster://"), "{said}");
+        assert_eq!(judged(&clustered, &node, false), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_allowed_or_not_known_is_told() {
+        let evicting = GOOD.replace("noeviction", "volatile-lru");
+        assert_eq!(judged(&evicting, &None, true), Ok(vec![EVICTING]));
+        let forgetful = GOOD.replace("aof_enabled:1", "aof_enabled:0");
+        assert_eq!(judged(&forgetful, &None, false), Ok(vec![NOT_DURABLE]));
+        assert_eq!(judged("", &None, false), Ok(vec![UNSEEN]));
+    }
+}

@@ -113,6 +113,29 @@ impl RedisStore {
         Ok(())
     }
 
+    /// The key of a record on the server, quoted as `redis-cli` wants it.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), tower_idempotency::StoreError> {
+    /// use http::Method;
+    /// use tower_idempotency::{IdempotencyLayer, RedisStore};
+    ///
+    /// let layer = IdempotencyLayer::new(RedisStore::connect("redis://127.0.0.1").await?);
+    /// let record = layer.record_key(b"user-7", &Method::POST, "/charges", "8e03978e-40d5");
+    /// println!("redis-cli pttl {}", layer.store().cli_key(&record));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cli_key(&self, key: &RecordKey) -> String {
+        let name = self.name(key);
+        let quoted = name.iter().map(|byte| match byte {
+            b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+            b' '..=b'~' => char::from(*byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        });
+        format!("\"{}\"", quoted.collect::<String>())
+    }
+
     fn name(&self, key: &RecordKey) -> Vec<u8> {
         form::name(&self.prefix, key)
     }

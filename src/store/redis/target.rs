@@ -218,3 +218,91 @@ fn sentinel(nodes: &[ConnectionInfo], name: &str, access: &Access) -> RedisResul
     }
     client.build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(url: &str) -> String {
+        Target::parse(url).map_or_else(|fault| fault.to_string(), |target| target.to_string())
+    }
+
+    #[test]
+    fn urls_name_servers() {
+        for (url, expected) in [
+            ("redis://localhost", "localhost:6379"),
+            ("redis://10.0.0.1:7000/3", "10.0.0.1:7000"),
+            ("redis://user:s3cret@h:1/3?protocol=resp3", "h:1"),
+            ("rediss://h", "h:6379"),
+            ("redis+unix:///run/redis.sock", "/run/redis.sock"),
+            ("redis+cluster://a", "cluster a:6379"),
+            (
+                "redis+cluster://a:1,b,[::1],[::1]:2",
+                "cluster a:1,b:6379,::1:6379,::1:2",
+            ),
+            ("redis+cluster://u:s3cret@a:1, b:2/", "cluster a:1,b:2"),
+            (
+                "redis+cluster://a,b?protocol=resp3",
+                "cluster a:6379,b:6379",
+            ),
+            (
+                "redis+sentinel://a,b:1/main",
+                "main by sentinels a:26379,b:1",
+            ),
+            (
+                "redis+sentinel://:s3cret@a/main/2?protocol=3",
+                "main by sentinels a:26379",
+            ),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn every_node_has_what_the_url_says() {
+        let url = "rediss+cluster://u:p%40ss@a,b:1/2?protocol=resp3";
+        let Ok(Target::Cluster(nodes)) = Target::parse(url) else {
+            panic!("{url} is a Cluster");
+        };
+        assert_eq!(nodes.len(), 2);
+        for node in nodes {
+            let redis = node.redis_settings();
+            assert_eq!(
+                (redis.username(), redis.password()),
+                (Some("u"), Some("p@ss"))
+            );
+            assert_eq!(
+                (redis.db(), redis.protocol()),
+                (2, redis::ProtocolVersion::RESP3)
+            );
+            assert!(matches!(node.addr(), ConnectionAddr::TcpTls { .. }));
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_told_so_without_its_password() {
+        for url in [
+            "",
+            "localhost",
+            "localhost:6379",
+            "http://s3cret@h",
+            "redis://",
+            "redis://u:s3cret@h:port",
+            "redis://u:s3cret@h:1/x",
+            "redis+sentinel://u:s3cret@h",
+            "redis+sentinel://u:s3cret@h/",
+            "redis+sentinel://u:s3cret@h/main/x",
+            "redis+cluster://",
+            "redis+cluster://u:s3cret@a,,b",
+            "redis+other://u:s3cret@a",
+            "redis+unix+cluster://a",
+        ] {
+            let fault = Target::parse(url)
+                .err()
+                .unwrap_or_else(|| panic!("{url} is no URL"));
+            assert_eq!(fault.class, Class::Fatal, "{url}");
+            let said = format!("{fault} {fault:?}");
+            assert!(!said.contains("s3cret"), "{said}");
+        }
+    }
+}
