@@ -10,14 +10,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 mod builder;
 mod certificates;
+mod cluster;
 mod keeper;
 mod port;
 mod proxy;
+mod sentinel;
 mod server;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use keeper::Keeper;
 pub(crate) use port::Port;
 pub(crate) use proxy::{Held, Proxy};
+pub(crate) use sentinel::Sentinel;
 pub(crate) use server::Server;
 
 /// Longer than anything here takes on a busy machine.
