@@ -8,7 +8,8 @@ use super::eventually;
 use super::server::Server;
 
 /// How often sentinels look, in milliseconds.
-const QUICK: &str = "SENTINEL DEBUG PING-PERIOD 100 INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 200";
+const QUICK: &str =
+    "SENTINEL DEBUG PING-PERIOD 100 INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 200";
 
 /// Two servers and their sentinels, two of which must agree that the primary is gone.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Sentinel {
     /// Makes the replica the primary and the primary a replica, and returns when that is done.
     pub(crate) async fn failover(&self) {
         // A sentinel that has not heard of the replica for some time refuses.
-        let accepted = async || {
+        let accepted = || async {
             let answer = self.sentinels[0]
                 .ask::<()>("SENTINEL FAILOVER mymaster")
                 .await;
@@ -91,7 +92,7 @@ impl Sentinel {
 
     /// Returns when the replica is the primary, and all sentinels say so; [`Sentinel::primary`] is that one then.
     pub(crate) async fn promoted(&self) {
-        let promoted = async || {
+        let promoted = || async {
             let views = join_all(self.sentinels.iter().map(master)).await;
             let port = Some(self.replica().port().to_string());
             let agreed = views.iter().all(|view| *view == port);
@@ -104,7 +105,7 @@ impl Sentinel {
     /// Returns when the primary is one, the other one its replica, and every sentinel sees both and the other sentinels.
     pub(crate) async fn ready(&self) {
         let port = self.primary().port().to_string();
-        let agreed = async || {
+        let agreed = || async {
             let linked = self
                 .replica()
                 .info("replication", "master_link_status")
