@@ -3,7 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use tower_idempotency::RecordKey;
 
-use crate::servers::Server;
+use crate::servers::{Cluster, Sentinel, Server};
 
 /// The name of a record, as the documentation has it.
 fn name(key: &RecordKey) -> Vec<u8> {
@@ -40,16 +40,32 @@ mod one_node {
     );
 }
 
-mod of_a_later_version {
+mod cluster {
     use tower_idempotency::{RedisStore, store_conformance};
 
     use super::*;
 
     store_conformance!(
-        async || RedisStore::connect(&Server::shared().await.url()).await.unwrap(),
+        async || {
+            let cluster = Cluster::shared().await;
+            RedisStore::connect(&cluster.url()).await.unwrap()
+        },
         corrupt: async |_, key| {
-            let mut connection = Server::shared().await.connect().await;
-            spoil(&mut connection, key, &[2; 200]).await;
+            let cluster = Cluster::shared().await;
+            let mut node = cluster.node_of_key(&name(key)).await.connect().await;
+            // Of a later version.
+            spoil(&mut node, key, &[2; 200]).await;
         },
     );
+}
+
+mod sentinel {
+    use tower_idempotency::{RedisStore, store_conformance};
+
+    use super::*;
+
+    store_conformance!(async || {
+        let sentinel = Sentinel::shared().await;
+        RedisStore::connect(&sentinel.url()).await.unwrap()
+    });
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 
 use super::eventually;
 use super::server::Server;
@@ -22,12 +23,24 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// Returns when all sentinels agree, and see the replica and each other.
     pub(crate) async fn start() -> Self {
+        // After a failover a sentinel takes up to a second to connect again: less would be the next failover.
+        Self::failing_over_after(1_500).await
+    }
+
+    /// One set for all tests of this process that do not hurt it, and that stays as it is on a busy machine.
+    pub(crate) async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Sentinel> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| Self::failing_over_after(60_000))
+            .await
+    }
+
+    async fn failing_over_after(milliseconds: u32) -> Self {
         let (primary, replica) = tokio::join!(Server::start(), Server::start());
         replica.replica_of(&primary).await;
         let watching = [
             format!("sentinel monitor mymaster 127.0.0.1 {} 2", primary.port()),
-            // After a failover a sentinel takes up to a second to connect again: less would be the next failover.
-            "sentinel down-after-milliseconds mymaster 1500".to_owned(),
+            format!("sentinel down-after-milliseconds mymaster {milliseconds}"),
             // At most so often does one follow the other by itself, times two.
             "sentinel failover-timeout mymaster 2000".to_owned(),
         ];
