@@ -56,6 +56,7 @@ histories! {
     memory
     polling
     redis
+    redis_cluster
 }
 
 #[test]

@@ -2,35 +2,45 @@
 
 mod timed;
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::ConnectionLike;
+use redis::cluster::ClusterClient;
 use tower_idempotency::{BoxStore, ChaosClock, RedisStore};
 
 use self::timed::{Shared, Timed};
-use crate::servers::Server;
+use crate::servers::{Cluster, Server};
 use crate::under_test::Mounted;
 
-pub(crate) fn mount(clock: &ChaosClock) -> Mounted {
-    thread_local! {
-        static CONNECTION: RefCell<Option<Shared>> = const { RefCell::new(None) };
-    }
-    mounted(
-        clock,
-        CONNECTION.with_borrow_mut(|it| it.get_or_insert_with(|| timed::shared(connect())).clone()),
-    )
+thread_local! {
+    static NODE: OnceCell<Shared> = const { OnceCell::new() };
+    static CLUSTER: OnceCell<Shared> = const { OnceCell::new() };
 }
 
-fn connect() -> impl ConnectionLike + Send + 'static {
+pub(crate) fn one_node(clock: &ChaosClock) -> Mounted {
+    let connect = || {
+        let server = started(Server::shared());
+        let client = redis::Client::open(server.url()).unwrap();
+        timed::shared(client.get_connection().unwrap())
+    };
+    mounted(clock, NODE.with(|it| it.get_or_init(connect).clone()))
+}
+
+pub(crate) fn cluster(clock: &ChaosClock) -> Mounted {
+    let connect = || {
+        let cluster = started(Cluster::shared());
+        let nodes = cluster.nodes().iter().map(Server::url);
+        let client = ClusterClient::new(nodes).unwrap();
+        timed::shared(client.get_connection().unwrap())
+    };
+    mounted(clock, CLUSTER.with(|it| it.get_or_init(connect).clone()))
+}
+
+fn started<T>(server: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let server = runtime.unwrap().block_on(Server::shared());
-    redis::Client::open(server.url())
-        .unwrap()
-        .get_connection()
-        .unwrap()
+    runtime.unwrap().block_on(server)
 }
 
 /// A store of its own, on a server that all share.
