@@ -11,6 +11,7 @@ mod sentinels;
 mod servers;
 mod standalone;
 mod store;
+mod topologies;
 
 use redis::FromRedisValue;
 use redis::aio::ConnectionLike;
