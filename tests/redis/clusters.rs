@@ -1,54 +1,60 @@
 //! Clusters: who has which key, and what is answered while it moves.
 
 use crate::ask;
-use crate::servers::{Cluster, eventually};
+use crate::servers::{Cluster, Server, eventually};
 
 #[tokio::test]
-async fn keys_are_routed_to_three_nodes_and_half_moved_slots_answer_ask() {
-    let cluster = Cluster::start().await;
+async fn keys_are_routed_to_three_nodes() {
+    let cluster = Cluster::shared().await;
     let mut owners = Vec::new();
+
     for key in ["a", "b", "c"] {
-        let owner = cluster.node_of_key(key.as_bytes()).await;
-        let set = format!("SET {key} v");
+        let owner = cluster.node_of_key(key.as_bytes()).await.port();
         for node in cluster.nodes() {
-            let answer = ask::<()>(&mut node.connect().await, &set).await;
-            let expected = if node.port() == owner.port() {
-                Ok(())
-            } else {
-                Err("MOVED".to_owned())
-            };
-            assert_eq!(answer, expected);
+            let set = ask::<()>(&mut node.connect().await, &format!("SET {key} v")).await;
+            match node.port() == owner {
+                true => assert_eq!(set, Ok(())),
+                false => assert_eq!(set.unwrap_err(), "MOVED"),
+            }
         }
-        owners.push(owner.port());
+        owners.push(owner);
     }
+
     owners.sort_unstable();
-    owners.dedup();
-    assert_eq!(owners.len(), 3);
+    let mut ports = cluster.nodes().iter().map(Server::port).collect::<Vec<_>>();
+    ports.sort_unstable();
+    assert_eq!(owners, ports);
+}
 
-    // The one key of the slot is moved, then one that is not there is asked for.
+#[tokio::test]
+async fn a_half_moved_slot_answers_ask_and_a_moved_one_moved() {
+    let cluster = Cluster::start().await;
     let slot = cluster.slot_of_key(b"a").await;
-    let from = cluster.node_of_slot(slot).await;
-    let mut others = cluster
-        .nodes()
-        .iter()
-        .filter(|node| node.port() != from.port());
-    let to = others.next().unwrap();
-    let moving = cluster.begin_move(slot, to).await;
-    let mut connection = from.connect().await;
-    let get = async |connection: &mut _| ask::<Option<String>>(connection, "GET a").await;
-    assert_eq!(get(&mut connection).await.unwrap().as_deref(), Some("v"));
-    moving.keys().await;
-    assert_eq!(get(&mut connection).await.unwrap_err(), "ASK");
-    moving.end().await;
-    assert_eq!(get(&mut connection).await.unwrap_err(), "MOVED");
-    let moved = get(&mut to.connect().await).await.unwrap();
-    assert_eq!(moved.as_deref(), Some("v"));
+    let (from, to) = (
+        cluster.node_of_slot(slot).await,
+        cluster.other_than(slot).await,
+    );
+    let get = async |node: &Server| {
+        let value = ask::<Option<String>>(&mut node.connect().await, "GET a").await;
+        value.map(Option::unwrap_or_default)
+    };
+    from.ask::<()>("SET a v").await.unwrap();
 
-    let slots = [slot, slot + 1, slot + 2];
-    cluster.reshard(slots).await;
+    let moving = cluster.begin_move(slot, to).await;
+    assert_eq!(get(from).await.unwrap(), "v");
+    moving.keys().await;
+    assert_eq!(get(from).await.unwrap_err(), "ASK");
+    moving.end().await;
+    assert_eq!(get(from).await.unwrap_err(), "MOVED");
+    assert_eq!(get(to).await.unwrap(), "v");
+
+    cluster.reshard([slot, slot + 1]).await;
     cluster.ready().await;
-    assert_ne!(cluster.node_of_slot(slot).await.port(), to.port());
-    assert_ne!(cluster.node_of_slot(slot + 1).await.port(), from.port());
+    let now = cluster.node_of_slot(slot).await;
+    assert_eq!(get(now).await.unwrap(), "v");
+    assert_ne!(now.port(), to.port());
+    let beside = cluster.node_of_slot(slot + 1).await;
+    assert_ne!(beside.port(), from.port());
 }
 
 #[tokio::test]

@@ -33,7 +33,10 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 }
 
 /// Asks again and again until there is an answer.
-pub(crate) async fn eventually<T>(what: &str, mut answer: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T, F>(what: &str, mut answer: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
     let begin = Instant::now();
     loop {
         if let Some(answer) = answer().await {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::thread::panicking;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -145,7 +146,7 @@ impl Server {
     /// SIGSTOP: it hangs, and its connections stay open. Returns when it does.
     pub(crate) async fn stop(&self) {
         self.keeper.signal("STOP");
-        let stopped = async || self.keeper.has_stopped().then_some(());
+        let stopped = || async { self.keeper.has_stopped().then_some(()) };
         eventually("the server has stopped", stopped).await;
     }
 
@@ -179,7 +180,7 @@ impl Server {
         self.ask::<()>(&line).await.unwrap();
         // So that it is one after a restart, too.
         self.ask::<()>("CONFIG REWRITE").await.unwrap();
-        let linked = async || {
+        let linked = || async {
             let link = self.info("replication", "master_link_status").await;
             (link? == "up").then_some(())
         };
@@ -232,7 +233,7 @@ impl Server {
         let said = self.log().len();
         let id = self.keeper.start();
         let id = id.unwrap_or_else(|| panic!("{program} is not installed. {INSTALL}"));
-        let started = async || {
+        let started = || async {
             // Something else on the port may listen and never say anything.
             let answers = timeout(Duration::from_millis(500), self.answers(id));
             if answers.await == Ok(true) {
@@ -270,6 +271,18 @@ impl Server {
             self.program
         );
         true
+    }
+}
+
+impl Drop for Server {
+    /// A test that fails tells what its servers have said at last.
+    fn drop(&mut self) {
+        if panicking() {
+            let log = self.log();
+            let lines = log.lines().collect::<Vec<_>>();
+            let last = lines[lines.len().saturating_sub(40)..].join("\n");
+            eprintln!("{} at {}:\n{last}\n", self.program, self.port());
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod moving;
 
 use futures_util::future::join_all;
-
+use tokio::sync::OnceCell;
 
 use super::builder::Builder;
 use super::eventually;
@@ -24,7 +24,13 @@ impl Cluster {
         Self::of(Server::builder(), 0).await
     }
 
-    /// The same with a replica for each master.
+    /// One cluster for all tests of this process that do not hurt it; each has its own prefix of keys.
+    pub(crate) async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    /// One of the test's own with a replica for each master.
     pub(crate) async fn with_replicas() -> Self {
         Self::of(Server::builder(), 1).await
     }
@@ -76,14 +82,14 @@ impl Cluster {
         for (number, replica) in self.nodes.iter().enumerate().skip(MASTERS) {
             let line = format!("CLUSTER REPLICATE {}", self.ids[number % MASTERS]);
             // It has to have heard of its master.
-            let accepted = async || replica.ask::<()>(&line).await.ok();
+            let accepted = || async { replica.ask::<()>(&line).await.ok() };
             eventually("a replica knows its master", accepted).await;
         }
     }
 
     /// Returns when all nodes that are not killed agree about all slots, and can be written to.
     pub(crate) async fn ready(&self) {
-        let agreed = async || {
+        let agreed = || async {
             let up = self.nodes.iter().filter(|node| node.is_up());
             let views = join_all(up.map(|node| self.view(node))).await;
             let views = views.into_iter().collect::<Option<Vec<_>>>()?;
@@ -140,7 +146,7 @@ impl Cluster {
 
     /// Who owns a slot, as the first node that is content sees it.
     pub(crate) async fn node_of_slot(&self, slot: u16) -> &Server {
-        let owner = async || {
+        let owner = || async {
             for node in self.nodes.iter().filter(|node| node.is_up()) {
                 if let Some(owners) = self.view(node).await {
                     let owner = owners[usize::from(slot)];
@@ -152,6 +158,15 @@ impl Cluster {
         eventually("a node knows all slots", owner).await
     }
 
+    /// A master that does not own a slot.
+    pub(crate) async fn other_than(&self, slot: u16) -> &Server {
+        let owner = self.node_of_slot(slot).await.port();
+        let mut others = self.nodes[..MASTERS]
+            .iter()
+            .filter(|node| node.port() != owner);
+        others.next().expect("there are three")
+    }
+
     /// Who owns the slot of a key.
     pub(crate) async fn node_of_key(&self, key: &[u8]) -> &Server {
         self.node_of_slot(self.slot_of_key(key).await).await
@@ -160,7 +175,7 @@ impl Cluster {
     /// Makes this replica the master of what its master has, and returns when all nodes agree about that.
     pub(crate) async fn failover(&self, replica: &Server) {
         replica.ask::<()>("CLUSTER FAILOVER").await.unwrap();
-        let promoted = async || {
+        let promoted = || async {
             let role = replica.info("replication", "role").await?;
             (role == "master").then_some(())
         };
