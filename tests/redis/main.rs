@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
 
 mod clusters;
+mod faults;
 mod left;
 mod proxy;
 mod sentinels;

@@ -25,9 +25,15 @@ if v ~= '' then
   else
     fence, attempt, flags, first, expires = math.max(us, f + 1), a + 1, had, fi, ex
   end
-  -- A script that has written is not refused for lack of memory; this takes no more of it.
-  redis.call('PEXPIRE', k, math.max(expires, deadline) - now)
 end
-redis.call('SET', k, struct.pack('>BBBI4I8c16I8I8I8c33', 1, 1, flags, attempt, fence, id, deadline, first, expires, ARGV[2]),
-  'PX', math.max(expires, deadline) - now)
+local px = math.max(expires, deadline) - now
+local record = struct.pack('>BBBI4I8c16I8I8I8c33', 1, 1, flags, attempt, fence, id, deadline, first, expires, ARGV[2])
+if v == '' then
+  -- What is empty and there is no record, and not absent.
+  if not redis.call('SET', k, record, 'PX', px, 'NX') then return -1 end
+else
+  -- A script that has written is not refused for lack of memory; this takes no more of it.
+  redis.call('PEXPIRE', k, px)
+  redis.call('SET', k, record, 'PX', px)
+end
 return {1, now, struct.pack('>I8I4', fence, attempt)}

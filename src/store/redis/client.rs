@@ -53,6 +53,13 @@ impl Call<'_> {
     }
 }
 
+/// What a call is answered.
+pub(super) struct Answer {
+    pub(super) value: Value,
+    /// Whether an earlier try of the same call may have been applied.
+    pub(super) was_in_doubt: bool,
+}
+
 /// Where a command goes.
 enum To<'a> {
     /// The primary that holds a key; with replicas to wait for.
@@ -62,7 +69,7 @@ enum To<'a> {
 
 impl Client {
     /// Runs a script. Each of them may be run twice: who repeats one is recognised by its ids.
-    pub(super) async fn call(&self, call: Call<'_>) -> Result<Value, Fault> {
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
         let wait = self.wait.as_ref().filter(|_| call.is_durable);
         let whole = || call.whole();
         self.send(To::Holder(call.key, wait), call.short(), Some(&whole))
@@ -73,25 +80,25 @@ impl Client {
     pub(super) async fn get(&self, key: &[u8]) -> Result<Value, Fault> {
         let mut command = redis::cmd("GET");
         command.arg(key);
-        self.send(To::Holder(key, None), command, None).await
+        let answer = self.send(To::Holder(key, None), command, None);
+        Ok(answer.await?.value)
     }
 
     /// Asks one primary.
     pub(super) async fn ask(&self, primary: &Primary, command: Cmd) -> Result<Value, Fault> {
-        self.send(To::Primary(primary), command, None).await
+        let answer = self.send(To::Primary(primary), command, None);
+        Ok(answer.await?.value)
     }
 
-    /// Asks every primary, once.
-    pub(super) async fn ask_all(&self, command: &Cmd) -> Result<Vec<(Primary, Value)>, Fault> {
+    /// Every primary that there is.
+    pub(super) async fn primaries(&self) -> Result<Vec<Primary>, Fault> {
         let asked = async {
             let mut lent = self.link.get().await?;
-            let answers = lent.connection.send_to_all(command).await;
-            answers.inspect_err(|fault| self.link.look_at(fault, &lent))
+            let primaries = lent.connection.primaries().await;
+            primaries.inspect_err(|fault| self.link.look_at(fault, &lent))
         };
-        let end = Instant::now() + self.at_most;
-        timeout_at(end, asked)
-            .await
-            .unwrap_or_else(|_| Err(Fault::late()))
+        let asked = timeout_at(Instant::now() + self.at_most, asked).await;
+        asked.unwrap_or_else(|_| Err(Fault::late()))
     }
 
     /// Tries until it is done, or hopeless, or late.
@@ -100,14 +107,19 @@ impl Client {
         to: To<'_>,
         mut command: Cmd,
         mut whole: Option<&(dyn Fn() -> Cmd + Sync)>,
-    ) -> Result<Value, Fault> {
+    ) -> Result<Answer, Fault> {
         let start = Instant::now();
         // The first try leaves time for another one.
         let (mut until, end) = (start + self.at_most / 2, start + self.at_most);
-        let (mut tries, mut pause, mut doubt) = (0, PAUSE, None);
+        let (mut tries, mut pause, mut is_in_doubt) = (0, PAUSE, false);
         loop {
             let fault = match self.try_once(&to, &command, until).await {
-                Ok(answer) => return Ok(answer),
+                Ok(value) => {
+                    return Ok(Answer {
+                        value,
+                        was_in_doubt: is_in_doubt,
+                    });
+                }
                 Err(fault) => fault,
             };
             match (fault.class, whole.take()) {
@@ -118,17 +130,15 @@ impl Client {
                 (Class::NotApplied | Class::Elsewhere, kept) => whole = kept,
                 (Class::Ambiguous | Class::Unconfirmed, kept) => {
                     whole = kept;
-                    doubt = Some(fault.clone());
+                    is_in_doubt = true;
                 }
-                (Class::Unreadable, _) => return Err(fault),
-                // What may have been written before is in doubt still.
-                (Class::Full | Class::NoScript | Class::Fatal, _) => {
-                    return Err(doubt.unwrap_or(fault));
+                (Class::Full | Class::NoScript | Class::Fatal | Class::Unreadable, _) => {
+                    return Err(fault.after(is_in_doubt));
                 }
             }
             tries += 1;
             if tries == TRIES || Instant::now() + pause >= end {
-                return Err(doubt.unwrap_or(fault));
+                return Err(fault.after(is_in_doubt));
             }
             sleep(pause).await;
             (pause, until) = (pause * 2, end);

@@ -147,6 +147,15 @@ impl Connection {
         Ok(from)
     }
 
+    /// Every primary. That of one node needs no asking for.
+    pub(super) async fn primaries(&mut self) -> Result<Vec<Primary>, Fault> {
+        if !self.is_cluster() {
+            return Ok(vec![None]);
+        }
+        let answers = self.send_to_all(&redis::cmd("PING")).await?;
+        Ok(answers.into_iter().map(|(primary, _)| primary).collect())
+    }
+
     /// Sends a command to one primary.
     pub(super) async fn send_to(
         &mut self,

@@ -57,6 +57,22 @@ impl Fault {
         Self::new(Class::Elsewhere, "Redis cannot be reached in time")
     }
 
+    /// The same of an attempt to connect: nothing has been asked for yet.
+    pub(super) fn unsent(mut self) -> Self {
+        if self.class == Class::Ambiguous {
+            self.class = Class::Elsewhere;
+        }
+        self
+    }
+
+    /// The same of the last of several tries: what an earlier one may have written is in doubt still.
+    pub(super) fn after(mut self, is_in_doubt: bool) -> Self {
+        if is_in_doubt {
+            self.class = Class::Ambiguous;
+        }
+        self
+    }
+
     pub(super) fn unreadable() -> Self {
         let said = "what stands at this key is no record of this version of the store";
         Self::new(Class::Unreadable, said)

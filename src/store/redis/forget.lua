@@ -1,7 +1,8 @@
 -- ARGV[1]: 1 to drop a record whose lease lives, or that cannot be read
 local k = KEYS[1]
 local v = redis.call('GETRANGE', k, 0, 87)
-if v == '' then return 0 end
+-- What is empty and there is no record, and not absent.
+if v == '' and not redis.call('GET', k) then return 0 end
 if #v < 88 or string.byte(v, 1) ~= 1 then
   if ARGV[1] == '0' then return -1 end
   redis.call('DEL', k)

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use redis::Value;
 
 use super::builder::{Advice, RedisStoreBuilder};
-use super::client::{Call, Client};
+use super::client::{Answer, Call, Client};
 use super::fault::{Class, Fault};
 use super::form::{self, HEADER, Kept, WINDOW};
 use super::polling::Pauses;
@@ -140,23 +140,27 @@ impl RedisStore {
         form::name(&self.prefix, key)
     }
 
-    /// Runs a script that answers with a number.
+    /// Runs a script that answers with a number; whether it may have run before, too.
     async fn run(
         &self,
         script: &Script,
         key: &RecordKey,
         arguments: &[&[u8]],
         is_durable: bool,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<(i64, bool), StoreError> {
         let call = Call {
             script,
             key: &self.name(key),
             arguments,
             is_durable,
         };
-        match self.client.call(call).await? {
+        let Answer {
+            value,
+            was_in_doubt,
+        } = self.client.call(call).await?;
+        match value {
             Value::Int(-1) => Err(Fault::unreadable().into()),
-            Value::Int(number) => Ok(number),
+            Value::Int(number) => Ok((number, was_in_doubt)),
             _ => Err(Fault::odd().into()),
         }
     }
@@ -171,12 +175,10 @@ impl RedisStore {
     ) -> Result<Settled, StoreError> {
         let by = form::owner(owner);
         let arguments = [&[&by[..]], more].concat();
-        let answer = self.run(script, owner.key(), &arguments, is_durable);
-        match answer.await? {
-            0 => Ok(Settled::Missing),
-            1 => Ok(Settled::FencedOut),
-            _ => Ok(Settled::Applied),
-        }
+        let (answer, _) = self
+            .run(script, owner.key(), &arguments, is_durable)
+            .await?;
+        Ok(settled(answer))
     }
 
     /// The time of the server, and the first bytes of a value.
@@ -188,7 +190,7 @@ impl RedisStore {
             arguments: &[last.as_bytes()],
             is_durable: false,
         };
-        let (now, value) = answer(self.client.call(call).await?)?;
+        let (now, value) = answer(self.client.call(call).await?.value)?;
         Ok((now, value))
     }
 
@@ -242,7 +244,7 @@ impl Store for RedisStore {
             };
             let answered = match self.client.call(call).await {
                 Err(fault) if fault.class == Class::Full => return Ok(Claim::Full),
-                answered => answered?,
+                answered => answered?.value,
             };
             let (is_owned, now, mut value) = match answered {
                 Value::Int(-1) => return Err(Fault::unreadable().into()),
@@ -299,10 +301,8 @@ impl Store for RedisStore {
         let arguments: &[&[u8]] = &[&form::owner(owner), retention.as_bytes(), recorded];
         let answer = self.run(&scripts::COMPLETE, owner.key(), arguments, true);
         Ok(match answer.await? {
-            0 => Settled::Missing,
-            1 => Settled::FencedOut,
-            2 if !fits => Settled::Tombstoned,
-            _ => Settled::Applied,
+            (2, _) if !fits => Settled::Tombstoned,
+            (answer, _) => settled(answer),
         })
     }
 
@@ -311,7 +311,13 @@ impl Store for RedisStore {
     }
 
     async fn release(&self, owner: &Owner) -> Result<Settled, StoreError> {
-        self.settle(&scripts::RELEASE, owner, &[], false).await
+        let by: &[&[u8]] = &[&form::owner(owner)];
+        let answer = self.run(&scripts::RELEASE, owner.key(), by, false);
+        Ok(match answer.await? {
+            // Its own first try has removed it.
+            (0, true) => Settled::Applied,
+            (answer, _) => settled(answer),
+        })
     }
 
     async fn inspect(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
@@ -331,7 +337,7 @@ impl Store for RedisStore {
     async fn forget(&self, key: &RecordKey, force: bool) -> Result<Forgotten, StoreError> {
         let flag: &[u8] = if force { b"1" } else { b"0" };
         Ok(
-            match self.run(&scripts::FORGET, key, &[flag], false).await? {
+            match self.run(&scripts::FORGET, key, &[flag], false).await?.0 {
                 0 => Forgotten::Unknown,
                 1 => Forgotten::InFlight,
                 _ => Forgotten::Forgotten,
@@ -344,7 +350,7 @@ impl Store for RedisStore {
     async fn erase_scope(&self, scope: &[u8; 16]) -> Result<u64, StoreError> {
         let (pattern, length) = form::names(&self.prefix, scope);
         let mut erased = 0;
-        for (primary, _) in self.client.ask_all(&redis::cmd("PING")).await? {
+        for primary in self.client.primaries().await? {
             let mut cursor = b"0".to_vec();
             loop {
                 let mut scan = redis::cmd("SCAN");
@@ -389,6 +395,15 @@ impl Store for RedisStore {
 
     fn advice(&self) -> Vec<&'static str> {
         self.advice.get()
+    }
+}
+
+/// What became of the write of an owner.
+fn settled(answer: i64) -> Settled {
+    match answer {
+        0 => Settled::Missing,
+        1 => Settled::FencedOut,
+        _ => Settled::Applied,
     }
 }
 

@@ -1,0 +1,205 @@
+//! What the verbs are called with, and what they answer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::FromRedisValue;
+use tower_idempotency::{
+    Claim, ClaimId, ClaimRequest, Completed, Fence, Fingerprint, Owner, Record, RecordKey,
+    RedisStore, Settled, State, Store, StoreError, StoreErrorKind,
+};
+
+use crate::servers::{Server, within};
+
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+pub(crate) const RETENTION: Duration = Duration::from_secs(3_600);
+
+/// The scope of [`key`].
+pub(crate) const SCOPE: [u8; 16] = [7; 16];
+
+/// A store that waits longer for an answer than any takes on a busy machine.
+pub(crate) async fn patient(url: &str) -> RedisStore {
+    let store = RedisStore::builder().timeout(Duration::from_secs(20));
+    let store = store.connect_timeout(Duration::from_secs(20));
+    within(store.connect(url)).await.unwrap()
+}
+
+/// A store whose calls may take so long.
+pub(crate) async fn within_time(timeout: Duration, url: &str) -> RedisStore {
+    let store = RedisStore::builder().timeout(timeout);
+    within(store.connect(url)).await.unwrap()
+}
+
+pub(crate) fn key(number: u64) -> RecordKey {
+    key_of(SCOPE, number)
+}
+
+pub(crate) fn key_of(scope: [u8; 16], number: u64) -> RecordKey {
+    let mut key = [0; 32];
+    key[24..].copy_from_slice(&number.to_be_bytes());
+    RecordKey::from_parts(scope, key)
+}
+
+/// What a record is called where the prefix is the usual one.
+pub(crate) fn name(key: &RecordKey) -> Vec<u8> {
+    named("idem:1", key)
+}
+
+pub(crate) fn named(prefix: &str, key: &RecordKey) -> Vec<u8> {
+    [prefix.as_bytes(), b":", key.scope(), key.key()].concat()
+}
+
+/// A claim that no other claim is.
+pub(crate) fn request(key: RecordKey) -> ClaimRequest {
+    request_for(key, LEASE, RETENTION)
+}
+
+pub(crate) fn request_for(key: RecordKey, lease: Duration, retention: Duration) -> ClaimRequest {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    id[8..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    let fingerprint = Fingerprint::from_parts(1, [1; 32]);
+    ClaimRequest::new(key, ClaimId::from_bytes(id), fingerprint, lease, retention)
+}
+
+pub(crate) fn completed(payload: impl Into<Bytes>) -> Completed {
+    Completed::new(payload.into(), Bytes::from_static(b"gone"), RETENTION)
+}
+
+/// Claims, and expects to own the key.
+pub(crate) async fn own(store: &RedisStore, request: &ClaimRequest) -> Owner {
+    owned(request, store.claim(request).await)
+}
+
+#[track_caller]
+pub(crate) fn owned(request: &ClaimRequest, claim: Result<Claim, StoreError>) -> Owner {
+    match claim {
+        Ok(Claim::Owned(owned)) => Owner::new(*request.key(), owned.fence(), request.claim_id()),
+        claim => panic!("not owned: {claim:?}"),
+    }
+}
+
+/// Claims a new key, and expects to own it.
+pub(crate) async fn own_key(store: &RedisStore, number: u64) -> Owner {
+    own(store, &request(key(number))).await
+}
+
+/// Claims, and expects to find a record.
+pub(crate) async fn find(store: &RedisStore, key: RecordKey) -> Record {
+    match store.claim(&request(key)).await {
+        Ok(Claim::Existing(record)) => record,
+        claim => panic!("no record is found: {claim:?}"),
+    }
+}
+
+/// The payload of a completed record.
+#[track_caller]
+pub(crate) fn payload(record: &Record) -> &[u8] {
+    match record.state() {
+        State::Completed { payload } => payload,
+        state => panic!("not completed: {state:?}"),
+    }
+}
+
+/// The kind of an error, and why in the words of the store.
+#[track_caller]
+pub(crate) fn failed<T: std::fmt::Debug>(
+    answer: Result<T, StoreError>,
+) -> (StoreErrorKind, String) {
+    let error = answer.expect_err("it fails");
+    let mut why = String::new();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        why = format!("{why}: {error}");
+        cause = error.source();
+    }
+    (error.kind(), why)
+}
+
+/// Calls every verb, with what was claimed for it before; gives names and answers.
+pub(crate) struct EachVerb<'a> {
+    pub(crate) store: &'a RedisStore,
+    owners: Vec<Owner>,
+}
+
+pub(crate) const VERBS: [&str; 11] = [
+    "claim", "renew", "mark", "complete", "abandon", "release", "inspect", "forget", "erase",
+    "ping", "settled",
+];
+
+impl<'a> EachVerb<'a> {
+    /// Claims a key for each verb, from this number on.
+    pub(crate) async fn new(store: &'a RedisStore, first: u64) -> Self {
+        let mut owners = Vec::new();
+        for number in (first..).take(VERBS.len()) {
+            let mut scope = SCOPE;
+            scope[0] = number as u8;
+            owners.push(own(store, &request(key_of(scope, number))).await);
+        }
+        Self { store, owners }
+    }
+
+    /// Calls one of them, by its place; says what it answers.
+    pub(crate) async fn call(&self, verb: usize) -> Result<String, StoreError> {
+        let (store, owner) = (self.store, &self.owners[verb]);
+        let settled = |settled: Settled| format!("{settled:?}");
+        Ok(match VERBS[verb] {
+            "claim" => match store.claim(&request(*owner.key())).await? {
+                Claim::Existing(record) if record.is_live() => "found".to_owned(),
+                claim => format!("{claim:?}"),
+            },
+            "renew" => settled(store.renew(owner, LEASE, false).await?),
+            "mark" => settled(store.renew(owner, LEASE, true).await?),
+            "complete" => settled(store.complete(owner, &completed("done")).await?),
+            "abandon" => settled(store.abandon(owner).await?),
+            "release" => settled(store.release(owner).await?),
+            "inspect" => match store.inspect(owner.key()).await? {
+                Some(record) if record.is_live() => "found".to_owned(),
+                record => format!("{record:?}"),
+            },
+            "forget" => format!("{:?}", store.forget(owner.key(), true).await?),
+            "erase" => format!("{}", store.erase_scope(owner.key().scope()).await?),
+            "ping" => format!("{:?}", store.ping().await?),
+            _ => {
+                let begin = std::time::Instant::now();
+                let bound = Duration::from_millis(50);
+                store.settled(owner.key(), owner.fence(), bound).await;
+                format!("{}", begin.elapsed() >= bound)
+            }
+        })
+    }
+
+    /// What [`call`](Self::call) answers where nothing fails.
+    pub(crate) fn expected(verb: usize) -> &'static str {
+        match VERBS[verb] {
+            "claim" | "inspect" => "found",
+            "forget" => "Forgotten",
+            "erase" => "1",
+            "ping" => "()",
+            "settled" => "true",
+            _ => "Applied",
+        }
+    }
+}
+
+/// Sends a command of the test's own whose arguments are bytes, and gives its answer.
+pub(crate) async fn tell<T: FromRedisValue>(server: &Server, command: &[&[u8]]) -> T {
+    let mut line = redis::cmd(std::str::from_utf8(command[0]).unwrap());
+    line.arg(&command[1..]);
+    let mut connection = server.connect().await;
+    within(line.query_async(&mut connection)).await.unwrap()
+}
+
+/// The same for words.
+pub(crate) async fn say(server: &Server, command: &str) {
+    let words = command.split(' ').map(str::as_bytes).collect::<Vec<_>>();
+    tell::<redis::Value>(server, &words).await;
+}
+
+/// The fence of a record, as it stands on the server.
+pub(crate) async fn fence_on(server: &Server, key: &RecordKey) -> Fence {
+    let value: Vec<u8> = tell(server, &[b"GETRANGE", &name(key), b"7", b"14"]).await;
+    Fence::new(u64::from_be_bytes(value.try_into().unwrap()))
+}
