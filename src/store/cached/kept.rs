@@ -63,7 +63,7 @@ impl<L: Lock<u64> + Default> Kept<L> {
     pub(super) fn new(max_bytes: usize, max_staleness: Duration) -> Self {
         let options = OptionsBuilder::new()
             .shards(SHARDS)
-            .weight_capacity((max_bytes / SHARDS * SHARDS) as u64)
+            .weight_capacity(max_bytes as u64)
             // By which small rooms have fewer shards.
             .estimated_items_capacity(max_bytes / 1_024)
             // What comes again comes soon, so that half of the room is for the newest.
