@@ -168,7 +168,7 @@ fn bytes_are_those_of_the_allocator() {
         (16_500, 10),
         (33_000, 100),
         (70_000, 500),
-        (12_000, 8_000),
+        (50_000, 4_000),
         (200_000, 0),
     ] {
         let cached = gated();
@@ -178,9 +178,11 @@ fn bytes_are_those_of_the_allocator() {
         let taken = allocation_counter::measure(|| {
             for number in 1..records {
                 shows(&cached, number, payload);
-                // Read, as every record is that was worth it to keep.
-                let again = cached.claim(&request(key(number))).now_or_never();
-                assert!(matches!(again, Some(Ok(Claim::Existing(_)))));
+                // Some are read, others come once and go.
+                if number < records / 2 {
+                    let again = cached.claim(&request(key(number))).now_or_never();
+                    assert!(matches!(again, Some(Ok(Claim::Existing(_)))));
+                }
                 cached.store().asked();
             }
         });
