@@ -283,6 +283,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `memory` | yes | `MemoryStore`, the default store |
+//! | `cache` | no | `Cached`, which keeps the completed records of a remote store in this process too |
 //! | `test-util` | no | `conformance` and `store_conformance!`, a named test for each thing that a store must do; `ChaosStore`, whose faults replay by seed |
 //! | `canonical-json` | no | [`FingerprintPolicy`]: JSON bodies in canonical form (RFC 8785), members in- and excluded |
 //! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
@@ -388,6 +389,8 @@ pub use scope::{Anonymous, Scope};
 pub use service::IdempotencyService;
 pub use source::KeyFrom;
 pub use store::boxed::BoxStore;
+#[cfg(feature = "cache")]
+pub use store::cached::Cached;
 #[cfg(feature = "test-util")]
 pub use store::chaos::{ChaosClock, ChaosStore};
 pub use store::claim::{

@@ -1,6 +1,8 @@
 //! Stores: the contract, and what ships with the crate.
 
 pub(crate) mod boxed;
+#[cfg(feature = "cache")]
+pub(crate) mod cached;
 #[cfg(feature = "test-util")]
 pub(crate) mod chaos;
 pub(crate) mod claim;

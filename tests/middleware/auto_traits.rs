@@ -19,8 +19,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_idempotency::{
-    Anonymous, BoxStore, ChildKey, Claim, ClaimId, ClaimRequest, Completed, Drained, Endpoint,
-    ErrorForm, Event, Fence, Fingerprint, FingerprintPolicy, Forgotten, Idempotency,
+    Anonymous, BoxStore, Cached, ChildKey, Claim, ClaimId, ClaimRequest, Completed, Drained,
+    Endpoint, ErrorForm, Event, Fence, Fingerprint, FingerprintPolicy, Forgotten, Idempotency,
     IdempotencyKey, IdempotencyLayer, IdempotencyRejection, IdempotencyService, InFlight,
     InvalidEndpoint, Keep, KeyFrom, KeyPolicy, LeaseLost, MemoryStore, Mode, OnLost, OnStoreError,
     Outcome, Owned, Owner, Problem, Record, RecordKey, Refusal, RefusalCode, Reply, RequestBody,
@@ -225,6 +225,7 @@ fn values_can_be_kept_in_configurations_and_extensions() {
     is_value::<StoreErrorKind>();
     is_value::<TakeOver>();
     is_value::<Warning>();
+    is_plain::<Cached<MemoryStore>>();
     is_plain::<Claim>();
     is_plain::<IdempotencyKey>();
     is_plain::<MemoryStore>();

@@ -1,5 +1,6 @@
 //! What a retry gets: the first response, byte for byte, and what tells that it is one.
 
+mod cached;
 mod kept_headers;
 
 use std::time::Duration;

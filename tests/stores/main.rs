@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod cached;
 mod flaws;
 mod memory;
 mod model;
@@ -43,6 +44,32 @@ mod calm_chaos_store {
         store.calm();
         store
     });
+}
+
+mod cached_store {
+    use tower_idempotency::{Cached, MemoryStore, store_conformance};
+
+    store_conformance!(
+        || Cached::new(MemoryStore::new()),
+        quota: |records| Cached::new(MemoryStore::new().max_records_per_scope(records)),
+        room: |records| Cached::new(MemoryStore::new().max_records(records)),
+        limit: |bytes| Cached::new(MemoryStore::new().max_bytes(bytes * 4)),
+    );
+}
+
+/// Each verb takes several polls.
+mod cached_reference_store {
+    use tower_idempotency::{Cached, store_conformance};
+
+    use crate::reference::Reference;
+
+    store_conformance!(
+        || Cached::new(Reference::new()),
+        quota: |records| Cached::new(Reference::new().quota(records)),
+        room: |records| Cached::new(Reference::new().room(records)),
+        limit: |bytes| Cached::new(Reference::new().limit(bytes)),
+        corrupt: async |cached, key| cached.store().corrupt(key),
+    );
 }
 
 mod polling_store {

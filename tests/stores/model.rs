@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tower_idempotency::{
-    Claim, ClaimId, ClaimRequest, Completed, Fence, Forgotten, MemoryStore, Owner, Record,
+    Cached, Claim, ClaimId, ClaimRequest, Completed, Fence, Forgotten, MemoryStore, Owner, Record,
     RecordKey, Settled, State, Store, TakeOver,
 };
 
@@ -29,6 +29,11 @@ proptest! {
     #[test]
     fn the_reference_store_answers_any_sequence_so_too(steps in steps()) {
         follow(Reference::new, &steps);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_store_answers_any_sequence_so_too(steps in steps()) {
+        follow(|| Cached::new(MemoryStore::new()), &steps);
     }
 }
 
