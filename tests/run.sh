@@ -66,8 +66,14 @@ if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then
 fi
 command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
 
-# `cc` links; `curl` is a client of the tests that speak HTTP from outside, and so is what Python has.
-need cc "command -v cc" "gcc libc6-dev" curl "command -v curl" "curl ca-certificates"
+# `cc` links; `curl` is a client of the tests that speak HTTP from outside, and so is what Python has. The tests of the
+# Redis store start servers of their own, never the service that the package may start; `openssl` makes certificates.
+need cc "command -v cc" "gcc libc6-dev" curl "command -v curl" "curl ca-certificates" \
+  redis-server "command -v redis-server" redis-server redis-cli "command -v redis-cli" redis-tools \
+  openssl "command -v openssl" openssl
+redis=$(redis-server --version | sed -n 's/.*v=\([0-9.]*\).*/\1/p')
+printf 'redis-server: %s\n' "$redis"
+[ "${redis%%.*}" -ge 6 ] || fail "redis-server $redis is too old: 6.0 at least"
 [ -n "${TEST_PYTHON:-}" ] || environment
 
 tests=(--locked --profile ci --all-features)

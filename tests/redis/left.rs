@@ -16,6 +16,23 @@ pub(crate) fn runs(id: &str) -> bool {
     kill.status.success()
 }
 
+#[tokio::test]
+async fn nothing_is_left_of_the_server_of_a_test_that_panics() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let test = tokio::spawn(async {
+        let server = Server::start().await;
+        let id = server.info("server", "process_id").await.unwrap();
+        tell.send((id, server.folder().to_owned())).unwrap();
+        panic!("as a failed assertion does");
+    });
+
+    let (id, folder) = told.await.unwrap();
+    assert!(test.await.unwrap_err().is_panic());
+
+    assert!(!runs(&id));
+    assert!(!folder.exists());
+}
+
 /// This is the process that is killed as well.
 #[tokio::test]
 async fn nothing_is_left_of_servers_whose_tests_are_killed() {

@@ -3,8 +3,10 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
 
+mod clusters;
 mod left;
 mod proxy;
+mod sentinels;
 #[path = "../support/redis/mod.rs"]
 mod servers;
 mod standalone;

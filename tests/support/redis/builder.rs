@@ -121,7 +121,7 @@ impl Builder {
     fn configuration(&self, port: &Port, tls: Option<&Tls>) -> String {
         let mut file = format!("bind 127.0.0.1\nport {}\n", port.number());
         if !self.sentinel {
-            file += "save \"\"\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n";
+            file += "save \"\"\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\nrdb-del-sync-files yes\n";
         }
         if let Some(Tls { port, .. }) = tls {
             let port = port.number();

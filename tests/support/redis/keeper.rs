@@ -20,8 +20,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Keeper {
     shell: Child,
     folder: PathBuf,
-    /// The process that runs, or 0.
-    server: AtomicU32,
+    /// The process that was started, until it is killed.
+    server: Mutex<Option<u32>>,
     /// `None` once it is told to end.
     lines: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
 }
@@ -44,7 +44,7 @@ impl Keeper {
         Self {
             shell,
             folder,
-            server: AtomicU32::new(0),
+            server: Mutex::default(),
             lines: Mutex::new(Some(lines)),
         }
     }
@@ -61,14 +61,14 @@ impl Keeper {
 
     /// Starts the program; its process id, or `None` where there is no such program.
     pub(crate) fn start(&self) -> Option<u32> {
-        match &*self.ask("start") {
-            "missing" => None,
-            id => {
-                let id = id.parse().unwrap();
-                self.server.store(id, Ordering::Relaxed);
-                Some(id)
-            }
-        }
+        let id = self.ask("start").parse().ok();
+        *self.server.lock().unwrap() = id;
+        id
+    }
+
+    /// The process that was started, until it is killed.
+    pub(crate) fn id(&self) -> Option<u32> {
+        *self.server.lock().unwrap()
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -78,6 +78,7 @@ impl Keeper {
     /// SIGKILL, and waits until it is gone. The directory stays.
     pub(crate) fn kill(&self) {
         self.ask("KILL");
+        *self.server.lock().unwrap() = None;
     }
 
     /// Sends a signal by its name without SIG.
@@ -87,7 +88,7 @@ impl Keeper {
 
     /// Whether a SIGSTOP has come to effect, where the system tells; elsewhere it is taken to be quick.
     pub(crate) fn has_stopped(&self) -> bool {
-        let id = self.server.load(Ordering::Relaxed);
+        let id = self.id().expect("it is up");
         fs::read_to_string(format!("/proc/{id}/stat")).map_or(true, |stat| stat.contains(") T "))
     }
 

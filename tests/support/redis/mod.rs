@@ -10,14 +10,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 mod builder;
 mod certificates;
+mod cluster;
 mod keeper;
 mod port;
 mod proxy;
+mod sentinel;
 mod server;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use keeper::Keeper;
 pub(crate) use port::Port;
 pub(crate) use proxy::{Held, Proxy};
+pub(crate) use sentinel::Sentinel;
 pub(crate) use server::Server;
 
 /// Longer than anything here takes on a busy machine.
@@ -29,7 +33,10 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 }
 
 /// Asks again and again until there is an answer.
-pub(crate) async fn eventually<T>(what: &str, mut answer: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T, F>(what: &str, mut answer: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
     let begin = Instant::now();
     loop {
         if let Some(answer) = answer().await {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -110,6 +110,11 @@ impl Server {
         &tls.expect("it is started with `tls`").authority
     }
 
+    /// Whether it has not been killed.
+    pub(crate) fn is_up(&self) -> bool {
+        self.keeper.id().is_some()
+    }
+
     /// Where the server writes.
     pub(crate) fn folder(&self) -> &Path {
         self.keeper.folder()
@@ -140,7 +145,7 @@ impl Server {
     /// SIGSTOP: it hangs, and its connections stay open. Returns when it does.
     pub(crate) async fn stop(&self) {
         self.keeper.signal("STOP");
-        let stopped = async || self.keeper.has_stopped().then_some(());
+        let stopped = || async { self.keeper.has_stopped().then_some(()) };
         eventually("the server has stopped", stopped).await;
     }
 
@@ -166,20 +171,15 @@ impl Server {
 
     /// Makes it a replica and returns when it has what the other one has.
     pub(crate) async fn replica_of(&self, primary: &Self) {
-        let mut connection = self.connect().await;
-        let mut set = async |command: &[&str]| {
-            let mut line = redis::cmd(command[0]);
-            line.arg(&command[1..]);
-            line.exec_async(&mut connection).await.unwrap();
-        };
         if let Some(password) = &primary.password {
-            set(&["CONFIG", "SET", "masterauth", password]).await;
+            let line = format!("CONFIG SET masterauth {password}");
+            self.ask::<()>(&line).await.unwrap();
         }
-        let port = primary.plain_port().to_string();
-        set(&["REPLICAOF", "127.0.0.1", &port]).await;
+        let line = format!("REPLICAOF 127.0.0.1 {}", primary.plain_port());
+        self.ask::<()>(&line).await.unwrap();
         // So that it is one after a restart, too.
-        set(&["CONFIG", "REWRITE"]).await;
-        let linked = async || {
+        self.ask::<()>("CONFIG REWRITE").await.unwrap();
+        let linked = || async {
             let link = self.info("replication", "master_link_status").await;
             (link? == "up").then_some(())
         };
@@ -204,12 +204,18 @@ impl Server {
             .to_owned()
     }
 
+    /// What is answered to one command, its words apart by spaces.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, line: &str) -> RedisResult<T> {
+        let mut connection = self.try_connect().await?;
+        let mut words = line.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        command.arg(words.collect::<Vec<_>>());
+        command.query_async(&mut connection).await
+    }
+
     /// One field of one section of INFO; `None` where there is none, or no answer.
     pub(crate) async fn info(&self, section: &str, field: &str) -> Option<String> {
-        let mut connection = self.try_connect().await.ok()?;
-        let mut info = redis::cmd("INFO");
-        info.arg(section);
-        let info: String = info.query_async(&mut connection).await.ok()?;
+        let info: String = self.ask(&format!("INFO {section}")).await.ok()?;
         let mut fields = info.lines().filter_map(|line| line.split_once(':'));
         fields
             .find(|(name, _)| *name == field)
@@ -224,10 +230,9 @@ impl Server {
     pub(crate) async fn launch(&self) -> Started {
         let program = &self.program;
         let said = self.log().len();
-        let Some(id) = self.keeper.start() else {
-            panic!("{program} is not installed. {INSTALL}");
-        };
-        let started = async || {
+        let id = self.keeper.start();
+        let id = id.unwrap_or_else(|| panic!("{program} is not installed. {INSTALL}"));
+        let started = || async {
             // Something else on the port may listen and never say anything.
             let answers = timeout(Duration::from_millis(500), self.answers(id));
             if answers.await == Ok(true) {
@@ -249,10 +254,7 @@ impl Server {
 
     /// Whether this very process, and no other on the same port, is ready for commands.
     async fn answers(&self, id: u32) -> bool {
-        let Ok(mut connection) = self.try_connect().await else {
-            return false;
-        };
-        let pong: RedisResult<String> = redis::cmd("PING").query_async(&mut connection).await;
+        let pong = self.ask::<String>("PING").await;
         if pong.is_err() || self.info("server", "process_id").await != Some(id.to_string()) {
             return false;
         }
