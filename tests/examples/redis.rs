@@ -6,6 +6,7 @@ mod outages;
 mod records;
 mod starting;
 mod storms;
+mod topologies;
 mod waiting;
 
 use hyper::header::HeaderMap;

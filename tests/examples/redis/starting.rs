@@ -95,11 +95,13 @@ async fn a_password_that_is_wrong_is_refused() {
 #[tokio::test]
 async fn a_redis_that_breaks_the_promise_is_refused() {
     let evicting = Redis::builder().max_memory(100 << 20, "allkeys-lru");
-    let (primary, replica, evicting) =
-        tokio::join!(Redis::start(), Redis::start(), evicting.start());
+    let node = Redis::builder().config("cluster-enabled yes");
+    let (primary, replica) = tokio::join!(Redis::start(), Redis::start());
+    let (evicting, node) = tokio::join!(evicting.start(), node.start());
     replica.replica_of(&primary).await;
 
     is_refused(&evicting.url(), 2, "maxmemory-policy is allkeys-lru").await;
+    is_refused(&node.url(), 2, "connect by redis+cluster://").await;
     // It may be the primary the next time.
     is_refused(&replica.url(), 1, "this Redis is a replica").await;
 }
