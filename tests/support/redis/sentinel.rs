@@ -7,9 +7,10 @@ use futures_util::future::join_all;
 use super::eventually;
 use super::server::Server;
 
-/// How often sentinels look, in milliseconds.
+/// How often sentinels look, in milliseconds. They promote a replica that has told of itself in the time of five pings,
+/// and ask it each second while its primary is down.
 const QUICK: &str =
-    "SENTINEL DEBUG PING-PERIOD 100 INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 200";
+    "SENTINEL DEBUG PING-PERIOD 500 INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 200";
 
 /// Two servers and their sentinels, two of which must agree that the primary is gone.
 #[derive(Debug)]
