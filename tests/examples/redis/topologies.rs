@@ -70,6 +70,9 @@ async fn a_failover_is_followed_by_both_without_a_restart() {
     let watched = Sentinel::start().await;
     let (a, b) = two("verifa", &watched.url(), &[]).await;
     let kept = create(&a, "kept", SESSION).send().await;
+    // A failover does not wait for what is on its way to the replica.
+    let copied = async || watched.replica().info("keyspace", "db0").await;
+    eventually("the replica has the record", copied).await;
 
     watched.failover().await;
     let again = async |server: &Server, key: &str| {
