@@ -50,7 +50,7 @@ const RECEIVE_EVENT: &str = "POST /webhooks/didit";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Settings::from_environment();
+    let settings = Settings::from_environment().await;
 
     let idempotency = settings
         .idempotency

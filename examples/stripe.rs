@@ -53,7 +53,7 @@ const CREATE_CUSTOMER: &str = "POST /v1/customers";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Settings::from_environment();
+    let settings = Settings::from_environment().await;
 
     // Any POST may have a key, of up to 255 characters; a form is compared by its bytes.
     let idempotency = settings

@@ -49,7 +49,7 @@ const SCREEN: &str = "POST /v1/watchlist/screen";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Settings::from_environment();
+    let settings = Settings::from_environment().await;
 
     let conflict = "Idempotency key already used with different request parameters";
     let errors = ErrorForm::nested()

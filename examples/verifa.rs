@@ -20,9 +20,14 @@
 //! The delivery, sent again with another `sent_at`, gets its first answer: `type` and `session_id`
 //! say which event it is. `GET /_ledger` tells how often each handler really ran.
 //!
-//! Environment: `ADDR` (127.0.0.1:3000), `STORE_URL` (memory:), `RETENTION_SECS` (86400),
-//! `LEASE_SECS` (30), `IN_FLIGHT` (reject, or wait:SECONDS), `ON_LOST` (rerun, or refuse) and
-//! `DRAIN_SECS` (25).
+//! Environment: `ADDR` (127.0.0.1:3000), `STORE_URL` (memory:, or redis://…, rediss://…,
+//! redis+sentinel://…, redis+cluster://…: then several processes on one store behave as one),
+//! `RETENTION_SECS` (86400), `LEASE_SECS` (30), `IN_FLIGHT` (reject, or wait:SECONDS), `ON_LOST`
+//! (rerun, or refuse) and `DRAIN_SECS` (25).
+//!
+//! What is of no use is refused in one line on stderr, with status 2; a store that is not in reach
+//! within a few seconds with status 1, because it may work if the program is started again. The
+//! sessions themselves stay in the memory of each process.
 
 mod common;
 #[path = "common/flat.rs"]
@@ -54,7 +59,7 @@ const RECEIVE_EVENT: &str = "POST /webhooks/verifa";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Settings::from_environment();
+    let settings = Settings::from_environment().await;
 
     let idempotency = settings
         .idempotency

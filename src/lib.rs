@@ -287,6 +287,7 @@
 //! | `test-util` | no | `conformance` and `store_conformance!`, a named test for each thing that a store must do; `ChaosStore`, whose faults replay by seed |
 //! | `canonical-json` | no | [`FingerprintPolicy`]: JSON bodies in canonical form (RFC 8785), members in- and excluded |
 //! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
+//! | `redis` | no | `RedisStore`: one truth for many processes, in Redis or Valkey, on one node, behind Sentinels or in a Cluster |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -10,6 +10,7 @@ mod sandbox;
 mod serve;
 mod settings;
 mod stop;
+mod store;
 mod watched;
 
 use std::hash::{BuildHasher, RandomState};

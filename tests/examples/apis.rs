@@ -8,22 +8,24 @@ use tokio::time::Instant;
 use crate::support::{Reply, Server, eventually, program, within};
 
 /// An API, one of its operations, and how it is called.
-struct Api {
-    example: &'static str,
-    operation: &'static str,
+pub(crate) struct Api {
+    pub(crate) example: &'static str,
+    pub(crate) operation: &'static str,
     credential: (&'static str, &'static str),
     key: &'static str,
-    status: u16,
-    refuses: for<'a> fn(&'a Reply, u16, &str) -> &'a Reply,
+    pub(crate) status: u16,
+    pub(crate) mismatch: &'static str,
+    pub(crate) refuses: for<'a> fn(&'a Reply, u16, &str) -> &'a Reply,
 }
 
-const APIS: [Api; 3] = [
+pub(crate) const APIS: [Api; 3] = [
     Api {
         example: "verifa",
         operation: "POST /api/v1/sessions",
         credential: ("x-api-key", "vk_canary"),
         key: "canary_attempt_1",
         status: 201,
+        mismatch: "idempotency_mismatch",
         refuses: Reply::refuses,
     },
     Api {
@@ -32,6 +34,7 @@ const APIS: [Api; 3] = [
         credential: ("authorization", "Bearer canary"),
         key: "canary_attempt_1",
         status: 200,
+        mismatch: "idempotency_key_conflict",
         refuses: Reply::refuses_nested,
     },
     Api {
@@ -40,6 +43,7 @@ const APIS: [Api; 3] = [
         credential: ("x-api-key", "canary"),
         key: "ca7a4700-e29b-41d4-a716-446655440000",
         status: 201,
+        mismatch: "idempotency_mismatch",
         refuses: Reply::refuses,
     },
 ];
@@ -50,7 +54,7 @@ impl Api {
     }
 
     /// The same request each time, but for what the sandbox is to do.
-    async fn call(&self, server: &Server, simulate: Value) -> Result<Reply, ()> {
+    pub(crate) async fn call(&self, server: &Server, simulate: Value) -> Result<Reply, ()> {
         let (_, path) = self.operation.split_once(' ').unwrap();
         let (name, value) = self.credential;
         let body =

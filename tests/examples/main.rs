@@ -5,6 +5,12 @@
 mod apis;
 mod didit;
 mod others;
+#[cfg(unix)]
+mod redis;
+#[cfg(unix)]
+#[allow(unused_imports, reason = "shared with the tests of the store")]
+#[path = "../support/redis/mod.rs"]
+mod servers;
 #[path = "../support/mod.rs"]
 mod support;
 mod txcloud;

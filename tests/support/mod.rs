@@ -170,6 +170,11 @@ impl Server {
         assert!(killed.success());
     }
 
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        within(self.process.kill()).await.unwrap();
+    }
+
     /// Returns when the process has ended.
     pub(crate) async fn ended(mut self) -> Ended {
         let status = within(self.process.wait()).await.unwrap();

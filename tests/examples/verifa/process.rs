@@ -19,7 +19,7 @@ async fn a_bad_environment_is_refused_in_one_line() {
         ),
         (
             "STORE_URL",
-            &["", "memory", "redis://:secret@localhost", "sqlite:/secret"],
+            &["", "memory", "memory:secret", "http://:secret@localhost"],
         ),
         (
             "RETENTION_SECS",

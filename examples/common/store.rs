@@ -1,0 +1,59 @@
+//! Where an example server keeps its records.
+
+use std::error::Error;
+use std::iter;
+
+use tower_idempotency::{BoxStore, MemoryStore, RedisStore, Store, StoreError, StoreErrorKind};
+
+use super::settings::Problem;
+
+/// What `STORE_URL` names.
+pub(crate) enum StoreUrl {
+    Memory,
+    /// One node, Sentinels or a Cluster, with or without TLS: the store reads it.
+    Redis(String),
+}
+
+impl StoreUrl {
+    pub(crate) const TAKES: &str = "memory:, redis://HOST:PORT, rediss://HOST:PORT, \
+        redis+sentinel://HOST:PORT,HOST:PORT/NAME or redis+cluster://HOST:PORT,HOST:PORT";
+
+    pub(crate) fn parse(url: &str) -> Option<Self> {
+        match url.split_once(':')? {
+            ("memory", "") => Some(Self::Memory),
+            (scheme, _) if scheme.starts_with("redis") => Some(Self::Redis(url.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Opens the store, and says on stderr what an operator should change about it.
+    pub(crate) async fn open(self) -> Result<BoxStore, Problem> {
+        let store = match self {
+            Self::Memory => BoxStore::new(MemoryStore::new()),
+            Self::Redis(url) => BoxStore::new(connect(&url).await.map_err(|error| why(&error))?),
+        };
+        for advice in store.advice() {
+            eprintln!("STORE_URL: warning: {advice}");
+        }
+        Ok(store)
+    }
+}
+
+async fn connect(url: &str) -> Result<RedisStore, StoreError> {
+    // TLS wants the program to choose its cryptography. Nobody has chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    RedisStore::connect(url).await
+}
+
+/// All that is behind the error, in one line; none of it shows the password.
+fn why(error: &StoreError) -> Problem {
+    let behind = iter::successors(error.source(), |&error| error.source());
+    let said: Vec<String> = behind.map(ToString::to_string).collect();
+    let line = format!("STORE_URL: {}", said.join(": "));
+    // What is no Redis may be quoted with its line ends.
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    match error.kind() {
+        StoreErrorKind::Fatal => Problem::new(line),
+        _ => Problem::passing(line),
+    }
+}

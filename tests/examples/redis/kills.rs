@@ -1,0 +1,93 @@
+//! One of two processes is killed while its handler runs.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::{CREATE, Redis, attempts, create, is_again, slow, two};
+use crate::support::{Reply, Server, eventually};
+
+/// Of the store, whose clock counts whole milliseconds.
+const LEASE: Duration = Duration::from_millis(2_990);
+
+/// Leaves a key to its lease: kills a process as soon as it runs the request. Says when the request was sent.
+async fn kill_at_work(server: Server, key: &str, body: &str) -> Instant {
+    let sent = Instant::now();
+    let call = create(&server, key, body);
+    tokio::select! {
+        reply = call.try_send() => panic!("it was answered: {reply:?}"),
+        () = server.started(CREATE, 1) => {}
+    }
+    server.kill().await;
+    sent
+}
+
+#[tokio::test]
+async fn of_many_retries_one_takes_over_once_the_lease_is_over() {
+    let redis = Redis::start().await;
+    let (a, b) = two("verifa", &redis.url(), &[("LEASE_SECS", "3")]).await;
+    let body = slow(2_000);
+    let sent = kill_at_work(a, "orphan", &body).await;
+
+    let too_soon = create(&b, "orphan", &*body).send().await;
+    let takers = join_all((0..20).map(async |_| {
+        let again = async || {
+            let reply = create(&b, "orphan", &*body).send().await;
+            (reply.status != 409).then_some(reply)
+        };
+        eventually("the lease is over", again).await
+    }));
+    let taken_over = async {
+        b.started(CREATE, 1).await;
+        sent.elapsed()
+    };
+    let (replies, taken_over) = tokio::join!(takers, taken_over);
+
+    too_soon.refuses(409, "idempotency_in_progress");
+    assert!(taken_over >= LEASE, "after {taken_over:?}");
+    let (replays, firsts): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.is_replay());
+    assert_eq!((firsts.len(), replays.len()), (1, 19));
+    for replay in replays {
+        is_again(replay, firsts[0].is_first(201));
+    }
+    assert_eq!((b.executions(CREATE).await, attempts(&b).await), (1, 2));
+}
+
+#[tokio::test]
+async fn of_many_waiters_one_takes_over_and_the_others_wait_on() {
+    let redis = Redis::start().await;
+    let environment = [("LEASE_SECS", "3"), ("IN_FLIGHT", "wait:20")];
+    let (a, b) = two("verifa", &redis.url(), &environment).await;
+    let body = slow(2_000);
+    let sent = kill_at_work(a, "orphan", &body).await;
+
+    let replies = join_all((0..20).map(|_| create(&b, "orphan", &*body).send())).await;
+
+    assert!(sent.elapsed() >= LEASE, "after {:?}", sent.elapsed());
+    let (replays, firsts): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.is_replay());
+    assert_eq!((firsts.len(), replays.len()), (1, 19));
+    for replay in replays {
+        is_again(replay, firsts[0].is_first(201));
+    }
+    assert_eq!((b.executions(CREATE).await, attempts(&b).await), (1, 2));
+}
+
+#[tokio::test]
+async fn nobody_repeats_what_was_lost_where_that_is_refused() {
+    let redis = Redis::start().await;
+    let environment = [("LEASE_SECS", "3"), ("ON_LOST", "refuse")];
+    let (a, b) = two("verifa", &redis.url(), &environment).await;
+    let body = slow(2_000);
+    kill_at_work(a, "orphan", &body).await;
+
+    let again = async || {
+        let reply = create(&b, "orphan", &*body).send().await;
+        let is_known = |reply: &Reply| reply.json()["error"] != "idempotency_in_progress";
+        is_known(&reply).then_some(reply)
+    };
+    let reply = eventually("the lease is over", again).await;
+
+    reply.refuses(409, "idempotency_outcome_unknown");
+    assert_eq!(b.executions(CREATE).await, 0);
+}
