@@ -92,6 +92,7 @@ impl Client {
 
     /// Every primary that there is.
     pub(super) async fn primaries(&self) -> Result<Vec<Primary>, Fault> {
+        within_a_runtime()?;
         let asked = async {
             let mut lent = self.link.get().await?;
             let primaries = lent.connection.primaries().await;
@@ -108,6 +109,7 @@ impl Client {
         mut command: Cmd,
         mut whole: Option<&(dyn Fn() -> Cmd + Sync)>,
     ) -> Result<Answer, Fault> {
+        within_a_runtime()?;
         let start = Instant::now();
         // The first try leaves time for another one.
         let (mut until, end) = (start + self.at_most / 2, start + self.at_most);
@@ -161,4 +163,12 @@ impl Client {
             .unwrap_or_else(|_| Err(Fault::late()));
         answer.inspect_err(|fault| self.link.look_at(fault, &lent))
     }
+}
+
+/// Connections and timers are tokio's, and panic elsewhere: a future may be polled once more when its runtime is gone.
+fn within_a_runtime() -> Result<(), Fault> {
+    let found = tokio::runtime::Handle::try_current();
+    found
+        .map(drop)
+        .map_err(|_| Fault::new(Class::NotApplied, "there is no tokio runtime here"))
 }

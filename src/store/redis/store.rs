@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::builder::{Advice, RedisStoreBuilder};
 use super::client::{Answer, Call, Client};
+use super::connection::text;
 use super::fault::{Class, Fault};
 use super::form::{self, HEADER, Kept, WINDOW};
 use super::polling::Pauses;
@@ -407,14 +408,18 @@ fn settled(answer: i64) -> Settled {
     }
 }
 
-/// The time of the server, and bytes.
+/// The time of the server in milliseconds, and bytes.
 fn answer(value: Value) -> Result<(u64, Bytes), Fault> {
     let Value::Array(parts) = value else {
         return Err(Fault::odd());
     };
-    match <[Value; 2]>::try_from(parts) {
-        Ok([Value::Int(now), Value::BulkString(bytes)]) => {
-            let now = u64::try_from(now).map_err(|_| Fault::odd())?;
+    let [seconds, microseconds, bytes] = <[Value; 3]>::try_from(parts).map_err(|_| Fault::odd())?;
+    let number = |value: &Value| text(value)?.parse::<u64>().ok();
+    match (number(&seconds), number(&microseconds), bytes) {
+        (Some(seconds), Some(microseconds), Value::BulkString(bytes)) => {
+            let now = seconds
+                .saturating_mul(1_000)
+                .saturating_add(microseconds / 1_000);
             Ok((now, bytes.into()))
         }
         _ => Err(Fault::odd()),

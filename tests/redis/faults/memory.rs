@@ -1,5 +1,7 @@
 //! A server without memory.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use std::time::Duration;
 
 use tower_idempotency::{
@@ -111,9 +113,9 @@ async fn evicting() -> (Server, RedisStore) {
 /// Writes until this record is gone.
 async fn evict(server: &Server, key: &tower_idempotency::RecordKey) {
     say(server, "CONFIG SET maxmemory 4mb").await;
-    let (name, filler, mut number) = (name(key), vec![b'x'; 50_000], 0_u64);
+    let (name, filler, number) = (name(key), vec![b'x'; 50_000], AtomicU64::new(0));
     let gone = async || {
-        number += 1;
+        let number = number.fetch_add(1, Ordering::Relaxed);
         let filled: String = tell(server, &[b"SET", &number.to_be_bytes(), &filler]).await;
         assert_eq!(filled, "OK");
         let length: u64 = tell(server, &[b"STRLEN", &name]).await;
