@@ -120,6 +120,12 @@ async fn a_replica_reads_what_its_primary_writes_and_writes_nothing() {
     assert_eq!(ask::<String>(&mut connection, "GET k").await.unwrap(), "v");
     let refused = ask::<()>(&mut connection, "SET k w").await;
     assert_eq!(refused.unwrap_err(), "READONLY");
+
+    // Nothing is on its disk: a file that came from the primary is not left there.
+    primary.kill();
+    replica.restart().await;
+    let value = ask::<Option<String>>(&mut replica.connect().await, "GET k").await;
+    assert_eq!(value.unwrap(), None);
 }
 
 #[tokio::test]
