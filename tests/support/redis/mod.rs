@@ -17,7 +17,8 @@ mod proxy;
 mod sentinel;
 mod server;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use builder::Builder;
+pub(crate) use cluster::{Cluster, Move};
 pub(crate) use keeper::Keeper;
 pub(crate) use port::Port;
 pub(crate) use proxy::{Held, Proxy};

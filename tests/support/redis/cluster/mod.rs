@@ -2,6 +2,8 @@
 
 mod moving;
 
+pub(crate) use moving::Move;
+
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
