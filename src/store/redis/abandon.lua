@@ -4,7 +4,6 @@ local px = expires - now
 if px <= 0 then
   free(k, v)
 else
-  redis.call('PEXPIRE', k, px)
-  redis.call('SET', k, string.sub(v, 1, 31) .. struct.pack('>I8', math.min(deadline, now)) .. string.sub(v, 40), 'PX', px)
+  put(k, string.sub(v, 1, 31) .. struct.pack('>I8', math.min(deadline, now)) .. string.sub(v, 40), px)
 end
 return 2

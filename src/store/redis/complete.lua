@@ -8,8 +8,7 @@ if px <= 0 then px = deadline - now end
 if px <= 0 then
   free(k, v)
 else
-  redis.call('PEXPIRE', k, px)
-  redis.call('SET', k, '\1' .. (#ARGV[3] > 8192 and '\4' or '\2') .. string.sub(v, 3, 31)
-    .. struct.pack('>I8I8I8', now, first, now + px) .. string.sub(v, 56) .. ARGV[3], 'PX', px)
+  put(k, '\1' .. (#ARGV[3] > 8192 and '\4' or '\2') .. string.sub(v, 3, 31)
+    .. struct.pack('>I8I8I8', now, first, now + px) .. string.sub(v, 56) .. ARGV[3], px)
 end
 return 2

@@ -23,7 +23,7 @@ use bytes::{Buf, Bytes};
 
 use crate::fingerprint::Fingerprint;
 use crate::key::{Fence, RecordKey};
-use crate::store::claim::{Owner, Record, State};
+use crate::store::claim::{ClaimRequest, Owner, Record, State, TakeOver};
 
 /// Bytes before what is recorded.
 pub(super) const HEADER: usize = 88;
@@ -98,6 +98,19 @@ pub(super) fn fingerprint(fingerprint: &Fingerprint) -> [u8; 33] {
     let mut bytes = [0; 33];
     bytes[0] = fingerprint.version();
     bytes[1..].copy_from_slice(fingerprint.digest());
+    bytes
+}
+
+/// What a claim asks for, as claim.lua reads it: what may be taken over, lease and retention.
+pub(super) fn terms(request: &ClaimRequest, lease: u64) -> [u8; 17] {
+    let mut bytes = [0; 17];
+    bytes[0] = match request.take_over() {
+        TakeOver::Never => 0,
+        TakeOver::Uncommitted => 1,
+        TakeOver::Always => 2,
+    };
+    bytes[1..9].copy_from_slice(&lease.to_be_bytes());
+    bytes[9..].copy_from_slice(&milliseconds(request.retention()).to_be_bytes());
     bytes
 }
 

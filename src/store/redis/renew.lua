@@ -4,7 +4,5 @@ local flags = string.byte(v, 3)
 if ARGV[3] == '1' and flags % 2 == 0 then flags = flags + 1 end
 local deadline = now + ARGV[2]
 local px = math.max(struct.unpack('>I8', v, 48), deadline) - now
-redis.call('PEXPIRE', k, px)
-redis.call('SET', k, string.sub(v, 1, 2) .. string.char(flags) .. string.sub(v, 4, 31)
-  .. struct.pack('>I8', deadline) .. string.sub(v, 40), 'PX', px)
+put(k, string.sub(v, 1, 2) .. string.char(flags) .. string.sub(v, 4, 31) .. struct.pack('>I8', deadline) .. string.sub(v, 40), px)
 return 2

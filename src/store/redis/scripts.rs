@@ -22,12 +22,12 @@ macro_rules! scripts {
 }
 
 scripts! {
-    CLAIM = "claim.lua";
-    RENEW = "owner.lua" "now.lua" "renew.lua";
-    COMPLETE = "owner.lua" "now.lua" "free.lua" "complete.lua";
-    ABANDON = "owner.lua" "now.lua" "free.lua" "abandon.lua";
-    RELEASE = "owner.lua" "free.lua" "release.lua";
-    FORGET = "now.lua" "free.lua" "forget.lua";
+    CLAIM = "put.lua" "claim.lua";
+    RENEW = "owner.lua" "now.lua" "put.lua" "renew.lua";
+    COMPLETE = "owner.lua" "now.lua" "put.lua" "free.lua" "complete.lua";
+    ABANDON = "owner.lua" "now.lua" "put.lua" "free.lua" "abandon.lua";
+    RELEASE = "owner.lua" "put.lua" "free.lua" "release.lua";
+    FORGET = "now.lua" "put.lua" "free.lua" "forget.lua";
     LOOK = "now.lua" "look.lua";
 }
 

@@ -16,7 +16,7 @@ use super::scripts::{self, Script};
 use super::settings;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{
-    Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State, TakeOver,
+    Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State,
 };
 use crate::store::error::StoreError;
 use crate::store::traits::Store;
@@ -222,20 +222,8 @@ impl Store for RedisStore {
         let key = self.name(request.key());
         let fingerprint = form::fingerprint(request.fingerprint());
         let (id, lease) = (request.claim_id(), form::milliseconds(request.lease()));
-        let retention = form::milliseconds(request.retention()).to_string();
-        let lease_text = lease.to_string();
-        let take_over = match request.take_over() {
-            TakeOver::Never => b"0",
-            TakeOver::Uncommitted => b"1",
-            TakeOver::Always => b"2",
-        };
-        let arguments: &[&[u8]] = &[
-            id.as_bytes(),
-            &fingerprint,
-            lease_text.as_bytes(),
-            retention.as_bytes(),
-            take_over,
-        ];
+        let terms = form::terms(request, lease);
+        let arguments: &[&[u8]] = &[id.as_bytes(), &fingerprint, &terms];
         for _ in 0..LOOKS {
             let call = Call {
                 script: &scripts::CLAIM,
@@ -247,29 +235,19 @@ impl Store for RedisStore {
                 Err(fault) if fault.class == Class::Full => return Ok(Claim::Full),
                 answered => answered?.value,
             };
-            let (is_owned, now, mut value) = match answered {
+            let (now, mut value) = match answered {
                 Value::Int(-1) => return Err(Fault::unreadable().into()),
                 Value::Int(-2) => {
                     let said = "this claim comes after its own end";
                     return Err(Fault::new(Class::NotApplied, said).into());
                 }
-                Value::Array(mut parts) if !parts.is_empty() => {
-                    let is_owned = parts.remove(0) == Value::Int(1);
-                    let (now, value) = answer(Value::Array(parts))?;
-                    (is_owned, now, value)
-                }
-                _ => return Err(Fault::odd().into()),
+                found_or_owned => answer(found_or_owned)?,
             };
-            if is_owned {
-                let (Ok(fence), Ok(attempt)) = (value.try_get_u64(), value.try_get_u32()) else {
-                    return Err(Fault::odd().into());
-                };
+            // Shorter than any record: fence and attempt.
+            if value.len() == 12 {
+                let (fence, attempt) = (Fence::new(value.get_u64()), value.get_u32());
                 let lease_left = Duration::from_millis(lease);
-                return Ok(Claim::Owned(Owned::new(
-                    Fence::new(fence),
-                    attempt,
-                    lease_left,
-                )));
+                return Ok(Claim::Owned(Owned::new(fence, attempt, lease_left)));
             }
             if let Some(record) = self.read(&key, now, value).await? {
                 return Ok(Claim::Existing(record));
