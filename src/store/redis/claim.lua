@@ -4,7 +4,8 @@ local v = redis.call('GETRANGE', k, 0, 8279)
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
 local now = math.floor(us / 1000)
-local deadline = now + ARGV[3]
+-- Rounded up: a lease lasts as long as was asked for.
+local deadline = math.ceil(us / 1000) + ARGV[3]
 local fence, attempt, flags, first, expires = us, 1, 0, now, now + ARGV[4]
 if v ~= '' then
   if #v < 88 or string.byte(v, 1) ~= 1 then return -1 end
