@@ -261,7 +261,7 @@ impl RedisStoreBuilder {
             })
         });
         let link = Link::made_by(checked, self.connect_timeout);
-        link.get().await?;
+        link.get().await.map_err(|fault| fault.at(&server))?;
         Ok(self.store(link, advice, server))
     }
 

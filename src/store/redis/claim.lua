@@ -15,7 +15,8 @@ end
 local us = t[1] * 1000000 + t[2]
 local now = math.floor(us / 1000)
 local take_over, lease, retention = struct.unpack('>BI8I8', ARGV[3])
-local deadline = now + lease
+-- Rounded up: a lease lasts as long as was asked for.
+local deadline = math.ceil(us / 1000) + lease
 local fence, attempt, flags, first, expires = us, 1, 0, now, now + retention
 if version then
   if #v < 88 then return -1 end

@@ -54,7 +54,15 @@ impl Fault {
 
     /// A server that has not been reached in time.
     pub(super) fn unreached() -> Self {
-        Self::new(Class::Elsewhere, "Redis cannot be reached in time")
+        let said = "Redis cannot be reached in time: nobody answers";
+        Self::new(Class::Elsewhere, said)
+    }
+
+    /// The same with the name of the server.
+    pub(super) fn at(mut self, server: &str) -> Self {
+        self.said = format!("{server}: {self}").into();
+        self.source = None;
+        self
     }
 
     /// The same of an attempt to connect: nothing has been asked for yet.
@@ -168,24 +176,28 @@ const CODES: &[(&str, Class, &str)] = &[
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         let (class, said) = classify(&error);
+        // What does not parse is said over several lines, byte by byte.
+        let source = (error.kind() != ErrorKind::Parse).then_some(error);
         Self {
             class,
             said: said.into(),
-            source: Some(error),
+            source,
         }
     }
 }
 
 fn classify(error: &RedisError) -> (Class, &'static str) {
     if let Some(code) = error.code() {
-        // Before Redis 7 a script fails with ERR, and the code of the command in the text.
+        // Before Redis 7 a script fails with ERR, and the code of the command in the text; for lack of a right later, too.
+        let text = error.detail().filter(|_| code == "ERR").unwrap_or_default();
+        let named = text
+            .split_whitespace()
+            .map(|word| word.trim_start_matches('-'));
+        let is_denied = text.starts_with("The user executing the script can't");
         let is_meant = |known: &str| {
             code == known
-                || code == "ERR"
-                    && error.detail().is_some_and(|text| {
-                        text.split_whitespace()
-                            .any(|word| word.trim_start_matches('-') == known)
-                    })
+                || named.clone().any(|word| word == known)
+                || is_denied && known == "NOPERM"
         };
         let known = CODES.iter().find(|(known, ..)| is_meant(known));
         return known.map_or(

@@ -75,6 +75,11 @@ impl Info<'_> {
                 );
             }
         }
+        if self.get("redis_mode") == Some("sentinel") {
+            let said =
+                "this is a Sentinel: connect by redis+sentinel://host:26379/name-of-the-primary";
+            return wrong(Class::Fatal, said.into());
+        }
         if primary.is_none() && self.get("cluster_enabled") == Some("1") {
             let said = "this Redis is a node of a Cluster: connect by redis+cluster://";
             return wrong(Class::Fatal, said.into());

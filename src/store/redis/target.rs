@@ -141,7 +141,11 @@ impl fmt::Display for Target {
             Self::Node(info) => write!(f, "{}", info.addr()),
             Self::Sentinel(nodes, name) => write!(f, "{name} by sentinels {}", all(nodes)),
             Self::Cluster(nodes) => write!(f, "cluster {}", all(nodes)),
+        }?;
+        if self.is_encrypted() {
+            f.write_str(" over TLS")?;
         }
+        Ok(())
     }
 }
 
@@ -155,7 +159,8 @@ fn wrong(why: &str) -> Fault {
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, Fault> {
-    Ok(url.into_connection_info()?)
+    url.into_connection_info()
+        .map_err(|error| wrong(&error.to_string()))
 }
 
 /// `user:password@host:port,host,[::1]:port`, each as a URL of its own.

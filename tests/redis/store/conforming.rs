@@ -3,6 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use tower_idempotency::RecordKey;
 
+use crate::ask;
 use crate::servers::{Cluster, Sentinel, Server};
 
 /// The name of a record, as the documentation has it.
@@ -36,6 +37,28 @@ mod one_node {
         corrupt: async |_, key| {
             let mut connection = Server::shared().await.connect().await;
             spoil(&mut connection, key, b"garbage").await;
+        },
+    );
+}
+
+/// By a user who has the documented rights and no others; what is written over is of a later version.
+mod no_more_rights_than_documented {
+    use tower_idempotency::{RedisStore, store_conformance};
+
+    use super::*;
+    use crate::faults::rights::RIGHTS;
+
+    store_conformance!(
+        async || {
+            let server = Server::shared().await;
+            let user = format!("ACL SETUSER limited on >secret ~idem:1:* {RIGHTS} +scan");
+            ask::<()>(&mut server.connect().await, &user).await.unwrap();
+            let url = server.url_as("limited", "secret");
+            RedisStore::connect(&url).await.unwrap()
+        },
+        corrupt: async |_, key| {
+            let mut connection = Server::shared().await.connect().await;
+            spoil(&mut connection, key, &[2; 200]).await;
         },
     );
 }

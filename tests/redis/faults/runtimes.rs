@@ -1,0 +1,96 @@
+//! A store that outlives the runtime that it was made in.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::runtime::{Builder, Runtime};
+use tower_idempotency::Store;
+
+use super::verbs::{EachVerb, VERBS, key, own_key, patient, request, within_time};
+use crate::servers::{Held, Proxy, Server, within};
+
+fn runtimes() -> [Runtime; 2] {
+    [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap())
+}
+
+#[test]
+fn a_store_serves_another_runtime_after_its_own_is_gone() {
+    let [first, second] = runtimes();
+    let server = second.block_on(Server::start());
+    let store = first.block_on(async {
+        let store = patient(&server.url()).await;
+        own_key(&store, 1).await;
+        store
+    });
+    drop(first);
+
+    second.block_on(async {
+        let verbs = EachVerb::new(&store, 2).await;
+        for verb in 0..VERBS.len() {
+            let answer = within(verbs.call(verb)).await;
+            assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{}", VERBS[verb]);
+        }
+    });
+}
+
+/// The task of a connection stands still where nobody drives its runtime.
+#[test]
+fn a_store_serves_another_runtime_while_its_own_stands_still() {
+    let [first, second] = runtimes();
+    let server = second.block_on(Server::start());
+    let store = first.block_on(within_time(
+        std::time::Duration::from_secs(4),
+        &server.url(),
+    ));
+
+    second.block_on(async {
+        own_key(&store, 1).await;
+    });
+    first.block_on(async {
+        own_key(&store, 2).await;
+    });
+}
+
+/// The runtime ends while a connection is being made in it.
+#[test]
+fn a_store_serves_another_runtime_after_its_own_was_dropped_as_it_connected() {
+    let [first, second] = runtimes();
+    let (server, proxy) = second.block_on(async {
+        let server = Server::start().await;
+        let proxy = Proxy::start(server.address()).await;
+        (server, proxy)
+    });
+    let url = format!("redis://{}", proxy.address());
+    // The proxy lives in the other runtime.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let url_of_first = url.clone();
+    let proxy = Arc::new(proxy);
+    let held = Arc::clone(&proxy);
+    let connecting = thread::spawn(move || {
+        let store = first.block_on(patient(&url_of_first));
+        held.hold(Held::Both);
+        first.block_on(async {
+            let cut = tokio::time::timeout(std::time::Duration::from_millis(300), async {
+                held.cut().await;
+                store.claim(&request(key(1))).await
+            });
+            assert!(cut.await.is_err(), "it hangs as it connects");
+        });
+        drop(first);
+        stop.send(()).unwrap();
+        store
+    });
+    let store = second.block_on(async {
+        while stopped.try_recv().is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        connecting.join().unwrap()
+    });
+    proxy.release();
+
+    second.block_on(async {
+        own_key(&store, 2).await;
+    });
+    drop(server);
+}
