@@ -1,7 +1,8 @@
 //! What is left behind when the process of the tests is killed.
 
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, stdin};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -37,7 +38,7 @@ async fn nothing_is_left_of_the_server_of_a_test_that_panics() {
 #[tokio::test]
 async fn nothing_is_left_of_servers_whose_tests_are_killed() {
     if env::var_os(STARTS).is_some() {
-        start_and_wait().await;
+        return start_and_wait().await;
     }
     let mut tests = Command::new(env::current_exe().unwrap())
         .args([
@@ -46,7 +47,9 @@ async fn nothing_is_left_of_servers_whose_tests_are_killed() {
         ])
         .arg("--nocapture")
         .env(STARTS, "")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap();
     let lines = BufReader::new(tests.stdout.take().unwrap()).lines();
@@ -55,16 +58,17 @@ async fn nothing_is_left_of_servers_whose_tests_are_killed() {
         .filter_map(|line| line.strip_prefix("started ").map(str::to_owned))
         .take(3)
         .map(|server| {
-            server
-                .split_once(' ')
-                .map(|(id, folder)| (id.to_owned(), folder.to_owned()))
+            let (id, folder) = server.split_once(' ').unwrap();
+            (id.to_owned(), folder.to_owned())
         })
-        .map(Option::unwrap)
         .collect::<Vec<_>>();
     let there = |(id, folder): &(String, String)| runs(id) || Path::new(folder).exists();
     assert_eq!(servers.iter().filter(|server| there(server)).count(), 3);
 
-    tests.kill().unwrap();
+    // All that a terminal would reach.
+    let kill = format!("kill -s KILL -- -{}", tests.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert!(killed.success());
     tests.wait().unwrap();
 
     let gone = async || (!servers.iter().any(there)).then_some(());
@@ -76,7 +80,7 @@ async fn nothing_is_left_of_servers_whose_tests_are_killed() {
     clippy::print_stdout,
     reason = "the test that kills this reads there what to look for"
 )]
-async fn start_and_wait() -> ! {
+async fn start_and_wait() {
     let own = Server::start().await;
     let hung = Server::start().await;
     let shared = Server::shared().await;
@@ -87,5 +91,6 @@ async fn start_and_wait() -> ! {
     }
     hung.stop().await;
     println!("\n{}", lines.join("\n"));
-    std::future::pending().await
+    // It is killed here, or ends with the test that has started it.
+    stdin().lines().for_each(drop);
 }

@@ -4,10 +4,11 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use redis::{Client, TlsCertificates};
+use tokio::time::timeout;
 
 use crate::ask;
 use crate::left::runs;
-use crate::servers::{Keeper, Port, Server, eventually, within};
+use crate::servers::{Keeper, PATIENCE, Port, Server, eventually, within};
 
 #[tokio::test]
 async fn a_server_answers_and_nothing_of_it_is_left() {
@@ -38,13 +39,24 @@ async fn a_server_that_ends_is_reported_with_what_it_has_said() {
     Server::builder().config("no-such-setting").start().await;
 }
 
+#[test]
+fn a_port_that_somebody_has_is_given_to_nobody_else() {
+    let port = Port::free();
+    let number = port.number();
+
+    assert!(Port::take(number).is_none());
+    drop(port);
+    assert!(Port::take(number).is_some());
+}
+
 #[tokio::test]
 async fn a_port_that_something_else_listens_on_is_given_up() {
     let port = Port::free();
     let other = TcpListener::bind(("127.0.0.1", port.number())).unwrap();
 
-    let taken = Server::builder().start_on(port).await;
+    let taken = timeout(PATIENCE / 3, Server::builder().start_on(port)).await;
 
+    let taken = taken.expect("the other one never says anything, and is not waited for");
     assert!(taken.is_none(), "{taken:?} instead of {other:?}");
 }
 
@@ -88,7 +100,7 @@ async fn a_stopped_server_hangs_until_it_goes_on() {
     server.stop().await;
 
     let mut ping = Box::pin(ask::<String>(&mut connection, "PING"));
-    let meanwhile = tokio::time::timeout(Duration::from_millis(200), &mut ping).await;
+    let meanwhile = timeout(Duration::from_millis(200), &mut ping).await;
     server.cont();
 
     assert!(meanwhile.is_err());
@@ -108,6 +120,12 @@ async fn a_replica_reads_what_its_primary_writes_and_writes_nothing() {
     assert_eq!(ask::<String>(&mut connection, "GET k").await.unwrap(), "v");
     let refused = ask::<()>(&mut connection, "SET k w").await;
     assert_eq!(refused.unwrap_err(), "READONLY");
+
+    // Nothing is on its disk: a file that came from the primary is not left there.
+    primary.kill();
+    replica.restart().await;
+    let value = ask::<Option<String>>(&mut replica.connect().await, "GET k").await;
+    assert_eq!(value.unwrap(), None);
 }
 
 #[tokio::test]

@@ -5,11 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio, id};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A directory, a server that runs in it, and the shell that keeps both.
 ///
@@ -29,18 +26,17 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Makes a directory for this program, which runs there when it is started.
     pub(crate) fn new(program: &str, arguments: &[&str]) -> Self {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = temp_dir().join(format!("tower-idempotency-{}-{number}", id()));
         let mut shell = Command::new("sh");
         shell.args(["-c", include_str!("keeper.sh"), "sh"]);
-        shell.arg(&folder).arg(program).args(arguments);
+        shell.arg(temp_dir()).arg(program).args(arguments);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = shell.process_group(0).spawn().unwrap();
         let mut lines = (
             shell.stdin.take().unwrap(),
             BufReader::new(shell.stdout.take().unwrap()),
         );
-        assert_eq!(line(&mut lines.1), "made", "no {}", folder.display());
+        let folder = PathBuf::from(line(&mut lines.1));
+        assert!(folder.is_dir(), "no directory can be made");
         Self {
             shell,
             folder,

@@ -1,11 +1,10 @@
-# Keeps one directory and one server in it, as its standard input says line by line, and answers each line with one.
-# Where that input ends, because the test has ended or its process is gone, server and directory are gone as well.
-# Arguments: the directory, which is made; the program and its arguments.
+# Makes a directory and says where, then keeps one server in it: as its standard input says line by line, each of which
+# it answers with one. Where that input ends, because the test has ended or its process is gone, server and directory
+# are gone as well. Arguments: where to make the directory; the program and its arguments.
 trap '' HUP INT TERM
-folder=$1
+folder=$(mktemp -d "$1/tower-idempotency-XXXXXX") && cd -- "$folder" && exec 2>>log || exit 1
 shift
-mkdir -m 700 -- "$folder" && cd -- "$folder" && exec 2>>log || exit 1
-echo made
+echo "$folder"
 server=
 while read -r verb; do
   case $verb in

@@ -2,7 +2,7 @@
 //!
 //! Nothing of them outlives the test, nor the process of the tests, however that ends (see [`keeper`]).
 
-#![allow(dead_code, reason = "each target uses its part of it")]
+#![allow(dead_code, unused_imports, reason = "each target uses its part of it")]
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ mod proxy;
 mod sentinel;
 mod server;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use builder::Builder;
+pub(crate) use cluster::{Cluster, Move};
 pub(crate) use keeper::Keeper;
 pub(crate) use port::Port;
 pub(crate) use proxy::{Held, Proxy};

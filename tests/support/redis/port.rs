@@ -30,7 +30,8 @@ impl Port {
             .expect("one port of ten thousand is free")
     }
 
-    fn take(number: u16) -> Option<Self> {
+    /// This pair, where nothing listens and nobody has it.
+    pub(crate) fn take(number: u16) -> Option<Self> {
         let pair = [number, number + BUS].map(|port| (Ipv4Addr::LOCALHOST, port));
         let [lock, bus_lock] = pair.map(UdpSocket::bind);
         let locks = [lock.ok()?, bus_lock.ok()?];

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::thread::panicking;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -270,6 +271,18 @@ impl Server {
             self.program
         );
         true
+    }
+}
+
+impl Drop for Server {
+    /// A test that fails tells what its servers have said at last.
+    fn drop(&mut self) {
+        if panicking() {
+            let log = self.log();
+            let lines = log.lines().collect::<Vec<_>>();
+            let last = lines[lines.len().saturating_sub(40)..].join("\n");
+            eprintln!("{} at {}:\n{last}\n", self.program, self.port());
+        }
     }
 }
 
