@@ -2,11 +2,8 @@
 
 mod moving;
 
-<<<<<<< HEAD
-=======
 pub(crate) use moving::Move;
 
->>>>>>> 2a1f45944e8cdfcb56520f4923b80f7af1e98f61
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
