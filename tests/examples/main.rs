@@ -8,7 +8,6 @@ mod others;
 #[cfg(unix)]
 mod redis;
 #[cfg(unix)]
-#[allow(unused_imports, reason = "shared with the tests of the store")]
 #[path = "../support/redis/mod.rs"]
 mod servers;
 #[path = "../support/mod.rs"]
