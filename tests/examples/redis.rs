@@ -26,6 +26,13 @@ async fn two(example: &str, url: &str, environment: &[(&str, &str)]) -> (Server,
     tokio::join!(start(), start())
 }
 
+/// A Redis of which a SIGKILL costs nothing: it answers when its file is written. By default it may be up to two seconds behind
+/// where the disk is slow.
+async fn lasting() -> Redis {
+    let redis = Redis::builder().append_only().config("appendfsync always");
+    redis.start().await
+}
+
 /// `POST /api/v1/sessions` by the customer of the document.
 fn create<'a>(server: &'a Server, key: &str, body: impl Into<String>) -> Call<'a> {
     create_as("vk_live_your_key_here", server, key, body)

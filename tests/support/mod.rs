@@ -161,8 +161,13 @@ impl Server {
 
     /// Asks the process to stop.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name without SIG.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.process.id().expect("the server is running");
-        let kill = format!("kill -TERM {id}");
+        let kill = format!("kill -{name} {id}");
         let killed = std::process::Command::new("sh")
             .args(["-c", &kill])
             .status()

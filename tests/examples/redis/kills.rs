@@ -1,8 +1,11 @@
 //! One of two processes is killed while its handler runs.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hyper::body::Bytes;
 use tokio::time::Instant;
 
 use super::{CREATE, Redis, attempts, create, is_again, slow, two};
@@ -90,4 +93,72 @@ async fn nobody_repeats_what_was_lost_where_that_is_refused() {
 
     reply.refuses(409, "idempotency_outcome_unknown");
     assert_eq!(b.executions(CREATE).await, 0);
+}
+
+/// Whom clients send to, and what they were told.
+struct Service {
+    processes: Mutex<[Arc<Server>; 2]>,
+    kept: Mutex<HashMap<String, Bytes>>,
+}
+
+impl Service {
+    fn process(&self, number: usize) -> Arc<Server> {
+        Arc::clone(&self.processes.lock().unwrap()[number % 2])
+    }
+
+    /// Sends every key a few times, to one process and the other, and sees that no answer changes.
+    async fn send(&self, first: usize) {
+        for number in first.. {
+            let key = format!("key-{}", number / 9);
+            let process = self.process(number);
+            let reply = create(&process, &key, slow(200)).try_send().await;
+            // The first answer may be of a process that had no turn for longer than its lease: what counts is a replay.
+            if let Ok(reply) = reply
+                && reply.is_replay()
+            {
+                let mut kept = self.kept.lock().unwrap();
+                let before = kept.entry(key).or_insert_with(|| reply.body.clone());
+                assert_eq!(*before, reply.body);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn kills_at_work_change_no_answer() {
+    const TAKEN_OVER: u32 = 3;
+    let redis = Redis::start().await;
+    let url = redis.url();
+    let environment = [("LEASE_SECS", "1"), ("IN_FLIGHT", "wait:20")];
+    let (a, b) = two("verifa", &url, &environment).await;
+    let service = Arc::new(Service {
+        processes: Mutex::new([a, b].map(Arc::new)),
+        kept: Mutex::default(),
+    });
+    let clients = (0..8).map(|first| {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move { service.send(first).await })
+    });
+    let clients: Vec<_> = clients.collect();
+
+    let mut taken_over = 0;
+    for number in 0.. {
+        let doomed = service.process(number);
+        // It is at work, and will leave something.
+        doomed.started(CREATE, 4).await;
+        taken_over += u32::from(attempts(&doomed).await > 1);
+        if taken_over == TAKEN_OVER {
+            break;
+        }
+        doomed.signal("KILL");
+        let environment = [&[("STORE_URL", &*url)], &environment[..]].concat();
+        let next = Arc::new(Server::start("verifa", &environment).await);
+        service.processes.lock().unwrap()[number % 2] = next;
+        assert!(number < 200, "no kill leaves anything");
+    }
+
+    let has_ended = clients.iter().any(|client| client.is_finished());
+    clients.iter().for_each(|client| client.abort());
+    assert!(!has_ended, "an answer changed");
+    assert!(!service.kept.lock().unwrap().is_empty());
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::{CREATE, Redis, SESSION, create, executions, is_again, slow, two};
+use super::{CREATE, Redis, SESSION, create, executions, is_again, lasting, slow, two};
 use crate::support::{Reply, Server, eventually};
 
 /// Asserts that the store was not in reach, and that this was said soon.
@@ -36,7 +37,7 @@ async fn while_redis_hangs_nothing_runs_and_afterwards_everything_does() {
     let asked = Instant::now();
     let calls = [(&a, "new"), (&b, "new"), (&b, "kept")];
     let calls = calls.map(|(server, key)| create(server, key, SESSION).send());
-    for reply in futures_util::future::join_all(calls).await {
+    for reply in join_all(calls).await {
         is_refused(&reply, asked);
     }
     assert_eq!(executions([&a, &b], CREATE).await, 1);
@@ -50,7 +51,7 @@ async fn while_redis_hangs_nothing_runs_and_afterwards_everything_does() {
 
 #[tokio::test]
 async fn a_redis_that_was_killed_is_found_again_when_it_is_back() {
-    let redis = Redis::builder().append_only().start().await;
+    let redis = lasting().await;
     let (a, b) = two("verifa", &redis.url(), &[]).await;
     let kept = create(&a, "kept", SESSION).send().await;
 
@@ -90,4 +91,24 @@ async fn an_outcome_that_redis_could_not_take_is_recorded_when_it_is_back() {
 
     is_again(&replay, first.is_first(201));
     assert_eq!(executions([&a, &b], CREATE).await, 1);
+}
+
+#[tokio::test]
+async fn an_outcome_that_redis_has_not_taken_is_counted_at_the_end() {
+    let redis = Redis::start().await;
+    let (a, _b) = two("verifa", &redis.url(), &[("DRAIN_SECS", "1")]).await;
+    let running = create(&a, "lost", slow(1_000)).send();
+    let hang = async {
+        a.started(CREATE, 1).await;
+        redis.stop().await;
+    };
+
+    let (first, ()) = tokio::join!(running, hang);
+    a.terminate();
+    let ended = a.ended().await;
+
+    first.is_first(201);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let left = "DRAIN_SECS have passed; executions left: 1\n";
+    assert!(ended.stderr.ends_with(left), "{ended:?}");
 }

@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use super::{
-    CREATE, Redis, SESSION, create, create_as, executions, is_again, scripts_run, slow, two,
+    CREATE, Redis, SESSION, attempts, create, create_as, executions, is_again, lasting,
+    scripts_run, slow, two,
 };
 use crate::support::Server;
 
 #[tokio::test]
 async fn an_answer_replays_from_the_other_process_and_after_every_restart() {
-    let redis = Redis::builder().append_only().start().await;
+    let redis = lasting().await;
     let (a, b) = two("verifa", &redis.url(), &[]).await;
     let simulate = json!({ "response_bytes": 50_000 });
     let long = json!({ "external_ref": "long", "simulate": simulate }).to_string();
@@ -107,7 +108,7 @@ async fn what_failed_in_one_process_runs_from_scratch_in_the_other() {
     let [error, panic] = [failing("error"), failing("panic")];
     let first = create(&a, "error", &*error).send().await;
     let second = create(&b, "error", &*error).send().await;
-    let before = super::attempts(&b).await;
+    let before = attempts(&b).await;
     let third = create(&a, "panic", &*panic).send().await;
     let fourth = create(&b, "panic", &*panic).send().await;
 
@@ -115,7 +116,7 @@ async fn what_failed_in_one_process_runs_from_scratch_in_the_other() {
         reply.refuses(500, "internal_error");
     }
     // What was not kept is forgotten, and who was lost is succeeded.
-    assert_eq!((before, super::attempts(&b).await), (1, 2));
+    assert_eq!((before, attempts(&b).await), (1, 2));
     assert_eq!(executions([&a, &b], CREATE).await, 4);
 }
 

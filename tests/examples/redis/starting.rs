@@ -77,6 +77,13 @@ async fn a_redis_that_is_not_in_reach_is_another_status() {
 }
 
 #[tokio::test]
+async fn what_is_no_redis_is_quoted_in_one_line() {
+    let other = Server::start("verifa", &[]).await;
+    let url = format!("redis://:secret@{}", other.address);
+    is_refused(&url, 1, "not of Redis").await;
+}
+
+#[tokio::test]
 async fn a_password_that_is_wrong_is_refused() {
     let redis = Redis::builder().password("right").start().await;
     let (right, port) = (redis.url(), redis.port());
