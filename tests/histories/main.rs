@@ -49,6 +49,7 @@ macro_rules! histories {
 }
 
 histories! {
+    encrypted
     memory
     polling
 }

@@ -15,7 +15,7 @@ const LEVELS: &[&str] = &[
     "body bounds canonical clock cors drive fingerprint grpc keeper key lock pointer quoted shield snapshot store/error",
     "endpoint error event future key_policy lease on_lost policy refusal store/claim",
     "config form framing parameters scope source store/traits store/wire",
-    "answer capture claiming context guard identify reconcile renewals run store/boxed store/chaos store/memory unowned upload waiting",
+    "answer capture claiming context guard identify reconcile renewals run store/boxed store/chaos store/encrypted store/memory unowned upload waiting",
     "conformance exchange",
     "service",
     "knobs layer limits",
