@@ -244,7 +244,9 @@
 //!
 //! A recorded response is kept as it was, in the clear, for the retention. `Set-Cookie` and `Authentication-Info` are
 //! not recorded; a token in a body is. [`Keep::Discard`] and [`Keep::Stream`] in a response's extensions keep it out of
-//! the store. Keys, request bodies and credentials never reach a store: it sees digests.
+//! the store. `Encrypted` (feature `encryption`) around a store encrypts what that keeps of responses, with keys of yours:
+//! who reads the store, or its backups, reads none of them. Keys, request bodies and credentials never reach a store: it
+//! sees digests.
 //!
 //! # Defaults
 //!
@@ -284,6 +286,7 @@
 //! |---|---|---|
 //! | `memory` | yes | `MemoryStore`, the default store |
 //! | `cache` | no | `Cached`, which keeps the completed records of a remote store in this process too |
+//! | `encryption` | no | `Encrypted`, around any store: what that keeps of responses is read with your keys only |
 //! | `test-util` | no | `conformance` and `store_conformance!`, a named test for each thing that a store must do; `ChaosStore`, whose faults replay by seed |
 //! | `canonical-json` | no | [`FingerprintPolicy`]: JSON bodies in canonical form (RFC 8785), members in- and excluded |
 //! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
@@ -397,6 +400,8 @@ pub use store::chaos::{ChaosClock, ChaosStore};
 pub use store::claim::{
     Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State, TakeOver,
 };
+#[cfg(feature = "encryption")]
+pub use store::encrypted::{Encrypted, EncryptionKey, InvalidEncryptionKey, Keyring};
 pub use store::error::{BoxError, StoreError, StoreErrorKind};
 #[cfg(feature = "memory")]
 pub use store::memory::MemoryStore;

@@ -242,6 +242,12 @@ impl Record {
         self
     }
 
+    /// The same record in another state, for stores that wrap others.
+    #[must_use]
+    pub fn with_state(self, state: State) -> Self {
+        Self { state, ..self }
+    }
+
     /// The fingerprint of the first request.
     #[must_use]
     pub fn fingerprint(&self) -> &Fingerprint {

@@ -6,6 +6,8 @@ pub(crate) mod cached;
 #[cfg(feature = "test-util")]
 pub(crate) mod chaos;
 pub(crate) mod claim;
+#[cfg(feature = "encryption")]
+pub(crate) mod encrypted;
 pub(crate) mod error;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;

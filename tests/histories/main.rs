@@ -53,6 +53,7 @@ macro_rules! histories {
 }
 
 histories! {
+    encrypted
     memory
     polling
     redis

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tower_idempotency::{
-    BoxStore, ChaosClock, Claim, ClaimRequest, Completed, Forgotten, MemoryStore, Owner, Record,
-    RecordKey, Settled, Store, StoreError,
+    BoxStore, ChaosClock, Claim, ClaimRequest, Completed, Encrypted, EncryptionKey, Forgotten,
+    Keyring, MemoryStore, Owner, Record, RecordKey, Settled, Store, StoreError,
 };
 
 /// Makes an empty store by this clock.
@@ -36,6 +36,16 @@ pub(crate) fn polling(clock: &ChaosClock) -> Mounted {
     let memory = by(clock);
     Mounted {
         store: BoxStore::new(Polling(Arc::clone(&memory))),
+        size: Box::new(move || memory.len()),
+    }
+}
+
+pub(crate) fn encrypted(clock: &ChaosClock) -> Mounted {
+    let memory = by(clock);
+    let keyring = Keyring::new(EncryptionKey::new(1, [7; 32]));
+    let encrypted = Encrypted::new(Arc::clone(&memory), keyring).compress(true);
+    Mounted {
+        store: BoxStore::new(encrypted),
         size: Box::new(move || memory.len()),
     }
 }

@@ -20,12 +20,12 @@ use hyper::body::Incoming;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_idempotency::{
     Anonymous, BoxStore, Cached, ChildKey, Claim, ClaimId, ClaimRequest, Completed, Drained,
-    Endpoint, ErrorForm, Event, Fence, Fingerprint, FingerprintPolicy, Forgotten, Idempotency,
-    IdempotencyKey, IdempotencyLayer, IdempotencyRejection, IdempotencyService, InFlight,
-    InvalidEndpoint, Keep, KeyFrom, KeyPolicy, LeaseLost, MemoryStore, Mode, OnLost, OnStoreError,
-    Outcome, Owned, Owner, Problem, Record, RecordKey, Refusal, RefusalCode, Reply, RequestBody,
-    ResponseBody, ResponseFuture, Retention, Scope, Settled, State, Store, StoreError,
-    StoreErrorKind, TakeOver, Warning,
+    Encrypted, EncryptionKey, Endpoint, ErrorForm, Event, Fence, Fingerprint, FingerprintPolicy,
+    Forgotten, Idempotency, IdempotencyKey, IdempotencyLayer, IdempotencyRejection,
+    IdempotencyService, InFlight, InvalidEncryptionKey, InvalidEndpoint, Keep, KeyFrom, KeyPolicy,
+    Keyring, LeaseLost, MemoryStore, Mode, OnLost, OnStoreError, Outcome, Owned, Owner, Problem,
+    Record, RecordKey, Refusal, RefusalCode, Reply, RequestBody, ResponseBody, ResponseFuture,
+    Retention, Scope, Settled, State, Store, StoreError, StoreErrorKind, TakeOver, Warning,
 };
 
 use super::support::{Body, Handler, keyed, post, read, send};
@@ -227,13 +227,18 @@ fn values_can_be_kept_in_configurations_and_extensions() {
     is_value::<Warning>();
     is_plain::<Cached<MemoryStore>>();
     is_plain::<Claim>();
+    is_plain::<Encrypted<MemoryStore>>();
+    is_plain::<Encrypted<BoxStore>>();
+    is_plain::<EncryptionKey>();
     is_plain::<IdempotencyKey>();
+    is_plain::<Keyring>();
     is_plain::<MemoryStore>();
     is_plain::<Owned>();
     is_plain::<Record>();
     is_plain::<State>();
 
     is_error::<IdempotencyRejection>();
+    is_error::<InvalidEncryptionKey>();
     is_error::<InvalidEndpoint>();
     is_error::<LeaseLost>();
     is_error::<StoreError>();

@@ -1,5 +1,6 @@
 //! What must not be seen in logs, `Debug` output and stores: keys, bodies and credentials.
 
+mod encrypted;
 mod sources;
 
 use std::fmt::{Debug, Write as _};
