@@ -92,3 +92,20 @@ mod sentinel {
         RedisStore::connect(&sentinel.url()).await.unwrap()
     });
 }
+
+/// As a service would have it: replays without a round trip, and nothing that the server can read.
+mod cached_and_encrypted {
+    use tower_idempotency::{
+        Cached, Encrypted, EncryptionKey, Keyring, RedisStore, store_conformance,
+    };
+
+    use super::*;
+
+    store_conformance!(async || {
+        let cluster = Cluster::shared().await;
+        let store = RedisStore::builder().prefix("sealed");
+        let store = store.connect(&cluster.url()).await.unwrap();
+        let keys = Keyring::new(EncryptionKey::new(1, [7; 32]));
+        Cached::new(Encrypted::new(store, keys).compress(true))
+    });
+}
