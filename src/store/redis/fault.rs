@@ -92,7 +92,7 @@ impl Fault {
     }
 }
 
-/// The codes of the server, and what they mean here.
+/// The codes of servers, and what they mean here.
 const CODES: &[(&str, Class, &str)] = &[
     (
         "NOSCRIPT",
@@ -190,14 +190,13 @@ fn classify(error: &RedisError) -> (Class, &'static str) {
     if let Some(code) = error.code() {
         // Before Redis 7 a script fails with ERR, and the code of the command in the text; for lack of a right later, too.
         let text = error.detail().filter(|_| code == "ERR").unwrap_or_default();
-        let named = text
-            .split_whitespace()
-            .map(|word| word.trim_start_matches('-'));
-        let is_denied = text.starts_with("The user executing the script can't");
+        let code = match text.starts_with("The user executing the script can't") {
+            true => "NOPERM",
+            false => code,
+        };
         let is_meant = |known: &str| {
-            code == known
-                || named.clone().any(|word| word == known)
-                || is_denied && known == "NOPERM"
+            let mut words = text.split_whitespace();
+            code == known || words.any(|word| word.trim_start_matches('-') == known)
         };
         let known = CODES.iter().find(|(known, ..)| is_meant(known));
         return known.map_or(

@@ -10,7 +10,7 @@ use super::verbs::{failed, key, own, own_key, request, say, within_time};
 use crate::servers::{Server, eventually, within};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
-const MARGIN: Duration = Duration::from_millis(750);
+const MARGIN: Duration = Duration::from_millis(1_500);
 
 #[tokio::test]
 async fn a_pause_that_is_shorter_than_the_deadline_is_waited_for() {
@@ -47,7 +47,7 @@ async fn a_pause_that_is_longer_than_the_deadline_is_not_waited_for() {
     let store = within_time(TIMEOUT, &server.url()).await;
     let request = request(key(1));
     own_key(&store, 2).await;
-    say(&server, "CLIENT PAUSE 2500 ALL").await;
+    say(&server, "CLIENT PAUSE 3500 ALL").await;
 
     let begin = Instant::now();
     let (kind, why) = failed(store.claim(&request).await);

@@ -1,21 +1,23 @@
 //! Connecting to what is not there, is something else, or lets nobody in.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tower_idempotency::{RedisStore, StoreError, StoreErrorKind};
 
-use super::verbs::{failed, own_key};
-use crate::servers::{Port, Server, within};
+use super::verbs::{EachVerb, VERBS, failed, own_key, say};
+use crate::servers::{Port, Server, eventually, within};
 
 /// In every URL here as password; never in anything that is shown.
 const SECRET: &str = "s3cr3t-0f-th3-t3st";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// So much later it may end on a busy machine.
-const MARGIN: Duration = Duration::from_secs(1);
+const MARGIN: Duration = Duration::from_secs(3);
 
 /// Tries to connect; kind and reason, once it is known that neither takes too long nor shows the password.
 async fn refused(url: &str) -> (StoreErrorKind, String) {
@@ -126,6 +128,63 @@ async fn who_is_not_let_in_hears_why() {
 }
 
 #[tokio::test]
+async fn right_urls_connect() {
+    let server = Server::builder().password("simple");
+    let server = server.user("us:er", "on >s%cr@t/ ~* +@all");
+    let server = server.config("unixsocket redis.sock").start().await;
+    let address = server.address();
+    let socket = server.folder().join("redis.sock");
+    let socket = socket.display();
+    for url in [
+        format!("redis://:simple@{address}"),
+        format!("redis://:simple@{address}/3"),
+        format!("redis://default:simple@localhost:{}/", address.port()),
+        format!("redis://us%3Aer:s%25cr%40t%2F@{address}/0?protocol=resp3"),
+        format!("redis+unix://{socket}?pass=simple"),
+        format!("redis+unix://{socket}?user=us%3Aer&pass=s%25cr%40t%2F&db=2"),
+    ] {
+        let store = within(RedisStore::connect(&url)).await.expect(&url);
+        let verbs = EachVerb::new(&store, 1).await;
+        for (place, verb) in VERBS.iter().enumerate() {
+            let answer = verbs.call(place).await.unwrap();
+            assert_eq!(answer, EachVerb::expected(place), "{url} {verb}");
+        }
+        let mut flush = server.connect().await;
+        redis::cmd("FLUSHALL").exec_async(&mut flush).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_room_for_another_client_is_asked_again() {
+    let server = Server::start().await;
+    say(&server, "CONFIG SET maxclients 3").await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(server.connect().await);
+    }
+
+    let (kind, why) = refused(&server.url()).await;
+
+    assert_eq!(kind, StoreErrorKind::NotApplied, "{why}");
+    drop(others);
+    let connected = async || RedisStore::connect(&server.url()).await.ok();
+    own_key(&eventually("there is room", connected).await, 1).await;
+}
+
+/// A server that answers whatever comes first with this, and is gone.
+async fn greeting(greeting: &'static str) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, mut tasks) = (listener.local_addr().unwrap(), JoinSet::new());
+    tasks.spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let _ = client.read(&mut [0; 1000]).await;
+            let _ = client.write_all(greeting.as_bytes()).await;
+        }
+    });
+    (address, tasks)
+}
+
+#[tokio::test]
 async fn who_is_not_there_is_named() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = silent.local_addr().unwrap();
@@ -161,15 +220,7 @@ async fn what_is_no_redis_is_not_taken_for_one() {
         "220 mail.example ESMTP\r\n",
         "\0\0\0\u{5}hello",
     ] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let greeting = async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let _ = client.write_all(greeting.as_bytes()).await;
-                let _ = client.read(&mut [0; 1000]).await;
-            }
-        };
-        let greeting = tokio::spawn(greeting);
+        let (address, _greeting) = self::greeting(greeting).await;
 
         for url in [
             format!("redis://:{SECRET}@{address}"),
@@ -183,7 +234,6 @@ async fn what_is_no_redis_is_not_taken_for_one() {
                 "{why}"
             );
         }
-        greeting.abort();
     }
 }
 

@@ -9,6 +9,8 @@ use super::verbs::{LEASE, completed, failed, key, own_key, request};
 use crate::servers::{Server, within};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Of three tries at most, for a replica on a busy machine.
+const WAIT: Duration = Duration::from_millis(300);
 
 /// A primary, its replica, and a store that waits for it.
 async fn world() -> (Server, Server, RedisStore) {
@@ -16,7 +18,7 @@ async fn world() -> (Server, Server, RedisStore) {
     let replica = Server::start().await;
     replica.replica_of(&server).await;
     let store = RedisStore::builder().timeout(TIMEOUT);
-    let store = store.wait(1, Duration::from_millis(50));
+    let store = store.wait(1, WAIT);
     let store = within(store.connect(&server.url())).await.unwrap();
     (server, replica, store)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tower_idempotency::Store;
@@ -39,10 +40,7 @@ fn a_store_serves_another_runtime_after_its_own_is_gone() {
 fn a_store_serves_another_runtime_while_its_own_stands_still() {
     let [first, second] = runtimes();
     let server = second.block_on(Server::start());
-    let store = first.block_on(within_time(
-        std::time::Duration::from_secs(4),
-        &server.url(),
-    ));
+    let store = first.block_on(within_time(Duration::from_secs(4), &server.url()));
 
     second.block_on(async {
         own_key(&store, 1).await;
@@ -71,7 +69,7 @@ fn a_store_serves_another_runtime_after_its_own_was_dropped_as_it_connected() {
         let store = first.block_on(patient(&url_of_first));
         held.hold(Held::Both);
         first.block_on(async {
-            let cut = tokio::time::timeout(std::time::Duration::from_millis(300), async {
+            let cut = tokio::time::timeout(Duration::from_millis(300), async {
                 held.cut().await;
                 store.claim(&request(key(1))).await
             });
@@ -83,7 +81,7 @@ fn a_store_serves_another_runtime_after_its_own_was_dropped_as_it_connected() {
     });
     let store = second.block_on(async {
         while stopped.try_recv().is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         connecting.join().unwrap()
     });
