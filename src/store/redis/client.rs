@@ -9,6 +9,7 @@ use super::connection::{Primary, Wait};
 use super::fault::{Class, Fault};
 use super::link::Link;
 use super::scripts::Script;
+use crate::clock;
 
 /// A call is tried so often.
 const TRIES: u32 = 3;
@@ -98,7 +99,7 @@ impl Client {
             let primaries = lent.connection.primaries().await;
             primaries.inspect_err(|fault| self.link.look_at(fault, &lent))
         };
-        let asked = timeout_at(Instant::now() + self.at_most, asked).await;
+        let asked = timeout_at(clock::later(Instant::now(), self.at_most), asked).await;
         asked.unwrap_or_else(|_| Err(Fault::late()))
     }
 
@@ -112,7 +113,10 @@ impl Client {
         within_a_runtime()?;
         let start = Instant::now();
         // The first try leaves time for another one.
-        let (mut until, end) = (start + self.at_most / 2, start + self.at_most);
+        let (mut until, end) = (
+            clock::later(start, self.at_most / 2),
+            clock::later(start, self.at_most),
+        );
         let (mut tries, mut pause, mut is_in_doubt) = (0, PAUSE, false);
         loop {
             let fault = match self.try_once(&to, &command, until).await {
@@ -134,7 +138,14 @@ impl Client {
                     whole = kept;
                     is_in_doubt = true;
                 }
-                (Class::Full | Class::NoScript | Class::Fatal | Class::Unreadable, _) => {
+                (
+                    Class::Full
+                    | Class::NoScript
+                    | Class::Denied
+                    | Class::Fatal
+                    | Class::Unreadable,
+                    _,
+                ) => {
                     return Err(fault.after(is_in_doubt));
                 }
             }

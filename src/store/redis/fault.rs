@@ -31,6 +31,8 @@ pub(super) enum Class {
     Full,
     /// The server does not know the script.
     NoScript,
+    /// The user may not do this, or the server knows no such command.
+    Denied,
     /// It takes an operator.
     Fatal,
     /// What stands at the key was not written by this version.
@@ -164,7 +166,7 @@ const CODES: &[(&str, Class, &str)] = &[
     ),
     (
         "NOPERM",
-        Class::Fatal,
+        Class::Denied,
         "the user lacks a right: see \"ACL\" in the documentation of RedisStore",
     ),
     (
@@ -182,6 +184,10 @@ const CODES: &[(&str, Class, &str)] = &[
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         let (class, said) = classify(&error);
+        // Redis quotes what comes behind a command that it does not know, which may be a password.
+        if let Some((command, _)) = error.to_string().split_once(", with args") {
+            return Self::new(class, format!("{said} ({command})"));
+        }
         // What does not parse is said over several lines, byte by byte.
         let source = (error.kind() != ErrorKind::Parse).then_some(error);
         Self {
@@ -196,6 +202,9 @@ fn classify(error: &RedisError) -> (Class, &'static str) {
     if let Some(code) = error.code() {
         // Before Redis 7 a script fails with ERR, and the code of the command in the text; for lack of a right later, too.
         let text = error.detail().filter(|_| code == "ERR").unwrap_or_default();
+        if text.starts_with("unknown command") {
+            return (Class::Denied, "Redis does not know a command");
+        }
         let code = match text.starts_with("The user executing the script can't") {
             true => "NOPERM",
             false => code,
@@ -258,7 +267,7 @@ impl From<Fault> for StoreError {
                 StoreErrorKind::NotApplied
             }
             Class::Ambiguous | Class::Unconfirmed => StoreErrorKind::Ambiguous,
-            Class::Fatal => StoreErrorKind::Fatal,
+            Class::Denied | Class::Fatal => StoreErrorKind::Fatal,
             Class::Unreadable => StoreErrorKind::Unreadable,
         };
         Self::new(kind, fault)
@@ -293,10 +302,13 @@ mod tests {
             ("MOVED 1 h:1", Class::Fatal),
             ("CROSSSLOT Keys in request", Class::Fatal),
             ("WRONGTYPE Operation against", Class::Fatal),
-            ("NOPERM this user has no permissions", Class::Fatal),
+            ("NOPERM this user has no permissions", Class::Denied),
             ("NOAUTH Authentication required.", Class::Fatal),
             ("WRONGPASS invalid username-password", Class::Fatal),
-            ("ERR unknown command", Class::Fatal),
+            (
+                "ERR unknown command 'X', with args beginning with: ",
+                Class::Denied,
+            ),
             ("WHATEVER it is", Class::Fatal),
             // Of a script, before Redis 7.
             (
@@ -362,6 +374,7 @@ mod tests {
         assert_eq!(kind(Class::Ambiguous), StoreErrorKind::Ambiguous);
         assert_eq!(kind(Class::Unconfirmed), StoreErrorKind::Ambiguous);
         assert_eq!(kind(Class::Unreadable), StoreErrorKind::Unreadable);
+        assert_eq!(kind(Class::Denied), StoreErrorKind::Fatal);
         assert_eq!(kind(Class::Fatal), StoreErrorKind::Fatal);
         for class in [
             Class::NotApplied,

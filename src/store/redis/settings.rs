@@ -45,7 +45,7 @@ pub(super) async fn check(
 fn is_denied(fault: &Fault) -> bool {
     let code = fault.source.as_ref().and_then(redis::RedisError::code);
     // Services that have taken the command away answer ERR.
-    matches!(code, Some("NOPERM" | "ERR"))
+    fault.class == Class::Denied || code == Some("ERR")
 }
 
 /// What `INFO` says.
