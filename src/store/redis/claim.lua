@@ -3,7 +3,7 @@
 local k, id = KEYS[1], ARGV[1]
 local v = redis.call('GETRANGE', k, 0, 8279)
 local version, state = string.byte(v, 1, 2)
-if version and version ~= 1 then return -1 end
+if version and (version ~= 1 or #v < 88) then return -1 end
 local t = redis.call('TIME')
 if state == 2 then
   t[3] = v
@@ -19,7 +19,6 @@ local take_over, lease, retention = struct.unpack('>BI8I8', ARGV[3])
 local deadline = math.ceil(us / 1000) + lease
 local fence, attempt, flags, first, expires = us, 1, 0, now, now + retention
 if version then
-  if #v < 88 then return -1 end
   local had, a, f, i, d, fi, ex, fp = struct.unpack('>BI4I8c16I8I8I8c33', v, 3)
   if state == 3 then
     -- A claim that comes after its own end: nobody waits for it.

@@ -116,7 +116,7 @@ impl Connection {
             return Err(Fault::odd());
         };
         let answer = answer.extract_error()?;
-        wait.met(waited)?;
+        wait.met(waited).map_err(Fault::unconfirmed)?;
         Ok(answer)
     }
 

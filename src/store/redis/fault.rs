@@ -81,6 +81,12 @@ impl Fault {
         self
     }
 
+    /// The same of what was to be heard of the replicas: the primary has written.
+    pub(super) fn unconfirmed(mut self) -> Self {
+        self.class = Class::Unconfirmed;
+        self
+    }
+
     pub(super) fn unreadable() -> Self {
         let said = "what stands at this key is no record of this version of the store";
         Self::new(Class::Unreadable, said)

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tower_idempotency::{Outcome, RedisStore, Settled, Store, StoreErrorKind, Warning};
 
 use super::api::Api;
+use super::rights::RIGHTS;
 use super::verbs::{LEASE, completed, failed, key, own_key, request};
 use crate::servers::{Server, within};
 
@@ -98,4 +99,29 @@ async fn a_mark_that_no_replica_has_is_not_made_known() {
     replica.cont();
 
     assert_eq!(&first.body[..], b"k 1 not marked");
+}
+
+/// The claim is applied, and nobody hears of the replicas: it is given back until its lease is over.
+#[tokio::test]
+async fn a_user_who_may_not_wait_is_told_so_and_runs_nothing() {
+    let user = format!("on >secret ~idem:1:* {RIGHTS}");
+    let server = Server::builder().user("app", &user).start().await;
+    let store = RedisStore::builder().timeout(TIMEOUT).wait(1, WAIT);
+    let store = store
+        .connect(&server.url_as("app", "secret"))
+        .await
+        .unwrap();
+    let second = Duration::from_secs(1);
+    let api = Api::with(store, |layer| layer.lease(second).store_timeout(second));
+
+    let refused = api.post("k", "").await;
+    let reasons = api.reasons();
+    let drained = within(api.layer.drain(Duration::from_secs(20))).await;
+
+    assert_eq!(refused.code(), "idempotency_store_unavailable");
+    assert!(
+        reasons.iter().any(|why| why.contains("'wait'")),
+        "{reasons:?}"
+    );
+    assert_eq!((api.executions("k"), drained.left), (0, 0));
 }
