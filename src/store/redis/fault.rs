@@ -13,7 +13,9 @@ use crate::store::error::{StoreError, StoreErrorKind};
 pub(super) struct Fault {
     pub(super) class: Class,
     said: Arc<str>,
-    pub(super) source: Option<RedisError>,
+    source: Option<RedisError>,
+    /// Whether a right is missing, or the command has been taken away.
+    pub(super) is_denied: bool,
 }
 
 /// What may be done about it.
@@ -39,11 +41,11 @@ pub(super) enum Class {
 
 impl Fault {
     pub(super) fn new(class: Class, said: impl Into<Arc<str>>) -> Self {
-        let (said, source) = (said.into(), None);
         Self {
             class,
-            said,
-            source,
+            said: said.into(),
+            source: None,
+            is_denied: false,
         }
     }
 
@@ -75,10 +77,23 @@ impl Fault {
 
     /// The same of the last of several tries: what an earlier one may have written is in doubt still.
     pub(super) fn after(mut self, is_in_doubt: bool) -> Self {
-        if is_in_doubt {
+        if is_in_doubt && self.class != Class::Unconfirmed {
             self.class = Class::Ambiguous;
         }
         self
+    }
+
+    /// The same of a claim that has been given back.
+    pub(super) fn taken_back(mut self) -> Self {
+        self.class = Class::NotApplied;
+        self
+    }
+
+    /// The same of a connection that sends by itself again, and tells of the last time alone. What a script has answered
+    /// it would have answered the first time.
+    pub(super) fn of_several_sendings(self) -> Self {
+        let is_in_doubt = matches!(self.class, Class::NotApplied | Class::Elsewhere);
+        self.after(is_in_doubt)
     }
 
     /// The same of what was to be heard of the replicas: the primary has written.
@@ -182,12 +197,17 @@ const CODES: &[(&str, Class, &str)] = &[
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         let (class, said) = classify(&error);
-        // What does not parse is said over several lines, byte by byte.
-        let source = (error.kind() != ErrorKind::Parse).then_some(error);
+        let is_denied = matches!(error.code(), Some("NOPERM" | "ERR"));
+        // What does not parse is said over several lines, byte by byte; a command that is not known with what it was
+        // sent with, passwords too.
+        let is_too_much = error.kind() == ErrorKind::Parse
+            || error.to_string().contains("with args beginning with");
+        let source = (!is_too_much).then_some(error);
         Self {
             class,
             said: said.into(),
             source,
+            is_denied,
         }
     }
 }
@@ -315,6 +335,33 @@ mod tests {
             let fault = Fault::from(answered(line));
             assert_eq!(fault.class, class, "{line}");
             assert!(fault.to_string().len() > line.len() / 2, "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_was_sent_with_is_not_repeated() {
+        let line =
+            "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 's3cret'";
+        let fault = Fault::from(answered(line));
+        assert_eq!(fault.class, Class::Fatal);
+        assert!(
+            !format!("{fault} {fault:?}").contains("s3cret"),
+            "{fault:?}"
+        );
+    }
+
+    #[test]
+    fn what_a_cluster_was_sent_before_is_in_doubt_unless_a_script_has_answered() {
+        for (line, class) in [
+            ("CLUSTERDOWN Hash slot not served", Class::Ambiguous),
+            ("READONLY You can't write", Class::Ambiguous),
+            ("LOADING Redis is loading", Class::Ambiguous),
+            ("OOM command not allowed", Class::Full),
+            ("NOSCRIPT No matching script", Class::NoScript),
+            ("WRONGTYPE Operation against", Class::Fatal),
+        ] {
+            let fault = Fault::from(answered(line)).of_several_sendings();
+            assert_eq!(fault.class, class, "{line}");
         }
     }
 
