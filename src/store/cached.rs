@@ -233,4 +233,8 @@ impl<St: Store> Store for Cached<St> {
     fn fullness(&self) -> Option<u8> {
         self.store.fullness()
     }
+
+    fn advice(&self) -> Vec<&'static str> {
+        self.store.advice()
+    }
 }

@@ -12,9 +12,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower::util::{BoxCloneService, service_fn};
 use tower::{Layer, ServiceExt};
 use tower_idempotency::{
-    Anonymous, BoxStore, ChaosStore, Endpoint, Event, Idempotency, IdempotencyLayer, InFlight,
-    KeyFrom, MemoryStore, Mode, OnStoreError, Outcome, RecordKey, RefusalCode, RequestBody,
-    ResponseBody, Retention, Scope, Store, StoreErrorKind, Warning,
+    Anonymous, BoxStore, Cached, ChaosStore, Encrypted, EncryptionKey, Endpoint, Event,
+    Idempotency, IdempotencyLayer, InFlight, KeyFrom, Keyring, MemoryStore, Mode, OnStoreError,
+    Outcome, RecordKey, RefusalCode, RequestBody, ResponseBody, Retention, Scope, Store,
+    StoreErrorKind, Warning,
 };
 
 use crate::frames::{Frames, Step, responding, upload};

@@ -207,4 +207,8 @@ impl<St: Store> Store for Encrypted<St> {
     fn fullness(&self) -> Option<u8> {
         self.store.fullness()
     }
+
+    fn advice(&self) -> Vec<&'static str> {
+        self.store.advice()
+    }
 }

@@ -6,7 +6,7 @@ use miniz_oxide::deflate::compress_to_vec;
 use proptest::prelude::*;
 use zeroize::ZeroizeOnDrop;
 
-use super::sealed::{MAX_INFLATED, OVERHEAD, encrypt, open, seal};
+use super::sealed::{MAX_INFLATED, OVERHEAD, deflated, encrypt, open, seal};
 use super::{Encrypted, EncryptionKey, Keyring};
 use crate::key::RecordKey;
 use crate::store::error::{StoreError, StoreErrorKind};
@@ -97,7 +97,9 @@ fn only_what_gets_smaller_is_compressed() {
 
     assert_eq!(sealed(&text, false).len(), text.len() + OVERHEAD);
     assert!(sealed(&text, true).len() < text.len());
-    for incompressible in [&b""[..], b"a", b"abc", b"\x01\x00\x00\xc8\x00\x00"] {
+    // The last is as long as what it is compressed to.
+    assert_eq!(compress_to_vec(b"aaaax", 1).len(), 5);
+    for incompressible in [&b""[..], b"abc", b"\x01\x00\x00\xc8\x00\x00", b"aaaax"] {
         assert_eq!(sealed(incompressible, true), sealed(incompressible, false));
     }
 }

@@ -10,22 +10,27 @@ use redis::{RedisResult, TlsCertificates};
 
 use super::client::Client;
 use super::connection::{Connection, Wait};
+use super::fault::{Class, Fault};
 use super::link::{Connector, Link};
 use super::settings;
 use super::store::RedisStore;
 use super::target::{Access, Target};
 use crate::store::error::StoreError;
 
-/// What an operator should know, as of the last look.
-#[derive(Clone, Default)]
-pub(super) struct Advice(Arc<Mutex<Vec<&'static str>>>);
+/// What the last look at the settings has shown: what an operator should know, or why nothing may be claimed.
+#[derive(Clone)]
+pub(super) struct Verdict(Arc<Mutex<Result<Vec<&'static str>, Fault>>>);
 
-impl Advice {
-    pub(super) fn set(&self, advice: Vec<&'static str>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = advice;
+impl Verdict {
+    fn unknown() -> Self {
+        Self(Arc::new(Mutex::new(Ok(Vec::new()))))
     }
 
-    pub(super) fn get(&self) -> Vec<&'static str> {
+    pub(super) fn set(&self, verdict: Result<Vec<&'static str>, Fault>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
+    }
+
+    pub(super) fn get(&self) -> Result<Vec<&'static str>, Fault> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -196,7 +201,7 @@ impl RedisStoreBuilder {
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
         let target = Target::parse(url)?;
-        let connector = target.connector(&self.access, self.connect_timeout)?;
+        let connector = target.connector(&self.access, self.connect_timeout.min(self.timeout))?;
         self.connected(connector, target.to_string()).await
     }
 
@@ -241,7 +246,7 @@ impl RedisStoreBuilder {
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
         let link = Link::Given(Connection::new(connection));
-        self.store(link, Advice::default(), "a connection".to_owned())
+        self.store(link, Verdict::unknown(), "a connection".to_owned())
     }
 
     async fn connected(
@@ -249,23 +254,28 @@ impl RedisStoreBuilder {
         connector: Connector,
         server: String,
     ) -> Result<RedisStore, StoreError> {
-        let (advice, may_evict) = (Advice::default(), self.may_evict);
-        let told = advice.clone();
-        // Each connection is looked at: after a failover it is another server's.
+        let (verdict, may_evict) = (Verdict::unknown(), self.may_evict);
+        let told = verdict.clone();
+        // Each connection is looked at: after a failover it is another server's. Under settings that break the promise
+        // nothing is claimed; what runs already is ended.
         let checked: Connector = Arc::new(move || {
-            let (made, advice) = (connector(), told.clone());
+            let (made, verdict) = (connector(), told.clone());
             Box::pin(async move {
                 let mut connection = made.await?;
-                advice.set(settings::check(&mut connection, may_evict).await?);
+                match settings::check(&mut connection, may_evict).await {
+                    Err(fault) if fault.class != Class::Fatal => return Err(fault),
+                    looked => verdict.set(looked),
+                }
                 Ok(connection)
             })
         });
         let link = Link::made_by(checked, self.connect_timeout);
-        link.get().await.map_err(|fault| fault.at(&server))?;
-        Ok(self.store(link, advice, server))
+        let connected = link.get().await.and_then(|_| verdict.get());
+        connected.map_err(|fault| fault.at(&server))?;
+        Ok(self.store(link, verdict, server))
     }
 
-    fn store(self, link: Link, advice: Advice, server: String) -> RedisStore {
+    fn store(self, link: Link, verdict: Verdict, server: String) -> RedisStore {
         RedisStore {
             client: Client {
                 link,
@@ -275,7 +285,7 @@ impl RedisStoreBuilder {
             prefix: self.prefix,
             max_record: self.max_record,
             may_evict: self.may_evict,
-            advice,
+            verdict,
             server,
         }
     }

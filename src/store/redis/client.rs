@@ -29,8 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) script: &'a Script,
     pub(super) key: &'a [u8],
     pub(super) arguments: &'a [&'a [u8]],
-    /// Whether it writes what must not be lost.
-    pub(super) is_durable: bool,
+    /// By which answers it has written what must not be lost; none where nothing is waited for.
+    pub(super) has_written: Option<fn(&Value) -> bool>,
 }
 
 impl Call<'_> {
@@ -63,15 +63,15 @@ pub(super) struct Answer {
 
 /// Where a command goes.
 enum To<'a> {
-    /// The primary that holds a key; with replicas to wait for.
-    Holder(&'a [u8], Option<&'a Wait>),
+    /// The primary that holds a key; with replicas to wait for, where the answer says so.
+    Holder(&'a [u8], Option<(&'a Wait, fn(&Value) -> bool)>),
     Primary(&'a Primary),
 }
 
 impl Client {
     /// Runs a script. Each of them may be run twice: who repeats one is recognised by its ids.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
-        let wait = self.wait.as_ref().filter(|_| call.is_durable);
+        let wait = self.wait.as_ref().zip(call.has_written);
         let whole = || call.whole();
         self.send(To::Holder(call.key, wait), call.short(), Some(&whole))
             .await
@@ -138,14 +138,7 @@ impl Client {
                     whole = kept;
                     is_in_doubt = true;
                 }
-                (
-                    Class::Full
-                    | Class::NoScript
-                    | Class::Denied
-                    | Class::Fatal
-                    | Class::Unreadable,
-                    _,
-                ) => {
+                (Class::Full | Class::NoScript | Class::Fatal | Class::Unreadable, _) => {
                     return Err(fault.after(is_in_doubt));
                 }
             }
@@ -165,7 +158,11 @@ impl Client {
         let sent = async {
             match to {
                 To::Holder(key, None) => connection.send(key, command).await,
-                To::Holder(key, Some(wait)) => connection.send_and_wait(key, command, wait).await,
+                To::Holder(key, Some((wait, has_written))) => {
+                    connection
+                        .send_and_wait(key, command, wait, *has_written)
+                        .await
+                }
                 To::Primary(primary) => connection.send_to(primary, command).await,
             }
         };

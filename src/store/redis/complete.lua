@@ -1,5 +1,9 @@
 -- ARGV: owner, retention, what is recorded
-if state == 2 or state == 4 then return 3 end
+if state == 2 or state == 4 then
+  -- A write, for those who wait until replicas have it.
+  redis.call('PEXPIRE', k, math.max(struct.unpack('>I8', v, 48) - now, 1))
+  return 3
+end
 if state ~= 1 then return 1 end
 local deadline, first = struct.unpack('>I8I8', v, 32)
 local px = first + ARGV[2] - now

@@ -1,6 +1,7 @@
 //! One node, or a Cluster.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
@@ -96,16 +97,27 @@ impl Connection {
                 cluster.route_command(command.clone(), route).await
             }
         };
-        Ok(answer?.extract_error()?)
+        let answer = answer.and_then(Value::extract_error);
+        answer.map_err(|error| self.fault(error))
     }
 
-    /// The same, and waits for replicas: on the same connection and right behind the command, or it would tell
-    /// nothing.
+    /// A fault of a call. A Cluster's connection sends by itself again, and tells of the last time alone.
+    fn fault(&self, error: RedisError) -> Fault {
+        let fault = Fault::from(error);
+        match self {
+            Self::Node(_) => fault,
+            Self::Cluster(_) => fault.of_several_sendings(),
+        }
+    }
+
+    /// The same, and waits for replicas where the answer is one of those that tell of a write: on the same connection and
+    /// right behind the command, or it would tell nothing.
     pub(super) async fn send_and_wait(
         &mut self,
         key: &[u8],
         command: &Cmd,
         wait: &Wait,
+        has_written: fn(&Value) -> bool,
     ) -> Result<Value, Fault> {
         let mut both = Pipeline::with_capacity(2);
         both.add_command(command.clone())
@@ -114,11 +126,14 @@ impl Connection {
             Self::Node(node) => node.req_packed_commands(&both, 0, 2).await,
             Self::Cluster(cluster) => cluster.route_pipeline(both, 0, 2, holder(key)).await,
         };
-        let Ok::<[Value; 2], _>([answer, waited]) = answers?.try_into() else {
+        let answers = answers.map_err(|error| self.fault(error))?;
+        let Ok::<[Value; 2], _>([answer, waited]) = answers.try_into() else {
             return Err(Fault::odd());
         };
-        let answer = answer.extract_error()?;
-        wait.met(waited).map_err(Fault::unconfirmed)?;
+        let answer = answer.extract_error().map_err(|error| self.fault(error))?;
+        if has_written(&answer) {
+            wait.met(waited).map_err(Fault::unconfirmed)?;
+        }
         Ok(answer)
     }
 
@@ -145,6 +160,11 @@ impl Connection {
                 Some((host.to_owned(), port.parse().ok()?))
             });
             from.push((Some(node.ok_or_else(Fault::odd)?), answer.extract_error()?));
+        }
+        // Those that it has no connection to are left out of the answers.
+        if from.len() < masters(cluster).await? {
+            let said = "not all primaries of the Cluster can be reached";
+            return Err(Fault::new(Class::NotApplied, said));
         }
         Ok(from)
     }
@@ -177,22 +197,45 @@ impl Connection {
         Ok(answer?.extract_error()?)
     }
 
-    /// Whether another connection may do better after this fault. That of a Cluster mends itself, as long as the runtime
-    /// that it was made in is there.
-    pub(super) fn is_spent(&self, fault: &Fault) -> bool {
-        if !matches!(fault.class, Class::Elsewhere | Class::Ambiguous) {
-            return false;
-        }
-        match self {
-            Self::Node(_) => true,
-            Self::Cluster(_) => fault.source.as_ref().is_some_and(is_orphaned),
+    /// What a new connection may do about this fault.
+    pub(super) fn cure(&self, fault: &Fault) -> Cure {
+        match (self, fault.class) {
+            (Self::Node(_), Class::Elsewhere | Class::Ambiguous) => Cure::Replace,
+            // It looks for its nodes by itself, but not for one that says nothing.
+            (Self::Cluster(_), Class::Elsewhere | Class::Ambiguous) => Cure::Renew,
+            _ => Cure::None,
         }
     }
 }
 
-/// Whether the task behind a Cluster's connection is gone.
-fn is_orphaned(error: &RedisError) -> bool {
-    error.to_string().starts_with("redis_cluster: Unable to")
+/// What a new connection may do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cure {
+    None,
+    /// It serves in the place of one that serves nobody.
+    Replace,
+    /// It may reach what this one does not reach; for others this one will do.
+    Renew,
+}
+
+/// How many primaries have slots.
+async fn masters(cluster: &mut ClusterConnection) -> Result<usize, Fault> {
+    let mut slots = redis::cmd("CLUSTER");
+    slots.arg("SLOTS");
+    let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+    let Value::Array(ranges) = cluster.route_command(slots, any).await?.extract_error()? else {
+        return Err(Fault::odd());
+    };
+    // First slot, last slot, then the primary: address, port, name.
+    let name = |range: &Value| match range {
+        Value::Array(parts) => match parts.get(2) {
+            Some(Value::Array(primary)) => primary.get(2).and_then(text).map(str::to_owned),
+            _ => None,
+        },
+        _ => None,
+    };
+    let names: HashSet<_> = ranges.iter().filter_map(name).collect();
+    Ok(names.len())
 }
 
 fn holder(key: &[u8]) -> SingleNodeRoutingInfo {

@@ -13,7 +13,9 @@ use crate::store::error::{StoreError, StoreErrorKind};
 pub(super) struct Fault {
     pub(super) class: Class,
     said: Arc<str>,
-    pub(super) source: Option<RedisError>,
+    source: Option<RedisError>,
+    /// Whether a right is missing, or the command has been taken away.
+    pub(super) is_denied: bool,
 }
 
 /// What may be done about it.
@@ -31,8 +33,6 @@ pub(super) enum Class {
     Full,
     /// The server does not know the script.
     NoScript,
-    /// The user may not do this, or the server knows no such command.
-    Denied,
     /// It takes an operator.
     Fatal,
     /// What stands at the key was not written by this version.
@@ -41,11 +41,11 @@ pub(super) enum Class {
 
 impl Fault {
     pub(super) fn new(class: Class, said: impl Into<Arc<str>>) -> Self {
-        let (said, source) = (said.into(), None);
         Self {
             class,
-            said,
-            source,
+            said: said.into(),
+            source: None,
+            is_denied: false,
         }
     }
 
@@ -77,10 +77,23 @@ impl Fault {
 
     /// The same of the last of several tries: what an earlier one may have written is in doubt still.
     pub(super) fn after(mut self, is_in_doubt: bool) -> Self {
-        if is_in_doubt {
+        if is_in_doubt && self.class != Class::Unconfirmed {
             self.class = Class::Ambiguous;
         }
         self
+    }
+
+    /// The same of a claim that has been given back.
+    pub(super) fn taken_back(mut self) -> Self {
+        self.class = Class::NotApplied;
+        self
+    }
+
+    /// The same of a connection that sends by itself again, and tells of the last time alone. What a script has answered
+    /// it would have answered the first time.
+    pub(super) fn of_several_sendings(self) -> Self {
+        let is_in_doubt = matches!(self.class, Class::NotApplied | Class::Elsewhere);
+        self.after(is_in_doubt)
     }
 
     /// The same of what was to be heard of the replicas: the primary has written.
@@ -166,7 +179,7 @@ const CODES: &[(&str, Class, &str)] = &[
     ),
     (
         "NOPERM",
-        Class::Denied,
+        Class::Fatal,
         "the user lacks a right: see \"ACL\" in the documentation of RedisStore",
     ),
     (
@@ -184,16 +197,17 @@ const CODES: &[(&str, Class, &str)] = &[
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         let (class, said) = classify(&error);
-        // Redis quotes what comes behind a command that it does not know, which may be a password.
-        if let Some((command, _)) = error.to_string().split_once(", with args") {
-            return Self::new(class, format!("{said} ({command})"));
-        }
-        // What does not parse is said over several lines, byte by byte.
-        let source = (error.kind() != ErrorKind::Parse).then_some(error);
+        let is_denied = matches!(error.code(), Some("NOPERM" | "ERR"));
+        // What does not parse is said over several lines, byte by byte; a command that is not known with what it was
+        // sent with, passwords too.
+        let is_too_much = error.kind() == ErrorKind::Parse
+            || error.to_string().contains("with args beginning with");
+        let source = (!is_too_much).then_some(error);
         Self {
             class,
             said: said.into(),
             source,
+            is_denied,
         }
     }
 }
@@ -202,9 +216,6 @@ fn classify(error: &RedisError) -> (Class, &'static str) {
     if let Some(code) = error.code() {
         // Before Redis 7 a script fails with ERR, and the code of the command in the text; for lack of a right later, too.
         let text = error.detail().filter(|_| code == "ERR").unwrap_or_default();
-        if text.starts_with("unknown command") {
-            return (Class::Denied, "Redis does not know a command");
-        }
         let code = match text.starts_with("The user executing the script can't") {
             true => "NOPERM",
             false => code,
@@ -267,7 +278,7 @@ impl From<Fault> for StoreError {
                 StoreErrorKind::NotApplied
             }
             Class::Ambiguous | Class::Unconfirmed => StoreErrorKind::Ambiguous,
-            Class::Denied | Class::Fatal => StoreErrorKind::Fatal,
+            Class::Fatal => StoreErrorKind::Fatal,
             Class::Unreadable => StoreErrorKind::Unreadable,
         };
         Self::new(kind, fault)
@@ -302,13 +313,10 @@ mod tests {
             ("MOVED 1 h:1", Class::Fatal),
             ("CROSSSLOT Keys in request", Class::Fatal),
             ("WRONGTYPE Operation against", Class::Fatal),
-            ("NOPERM this user has no permissions", Class::Denied),
+            ("NOPERM this user has no permissions", Class::Fatal),
             ("NOAUTH Authentication required.", Class::Fatal),
             ("WRONGPASS invalid username-password", Class::Fatal),
-            (
-                "ERR unknown command 'X', with args beginning with: ",
-                Class::Denied,
-            ),
+            ("ERR unknown command", Class::Fatal),
             ("WHATEVER it is", Class::Fatal),
             // Of a script, before Redis 7.
             (
@@ -327,6 +335,33 @@ mod tests {
             let fault = Fault::from(answered(line));
             assert_eq!(fault.class, class, "{line}");
             assert!(fault.to_string().len() > line.len() / 2, "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_was_sent_with_is_not_repeated() {
+        let line =
+            "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 's3cret'";
+        let fault = Fault::from(answered(line));
+        assert_eq!(fault.class, Class::Fatal);
+        assert!(
+            !format!("{fault} {fault:?}").contains("s3cret"),
+            "{fault:?}"
+        );
+    }
+
+    #[test]
+    fn what_a_cluster_was_sent_before_is_in_doubt_unless_a_script_has_answered() {
+        for (line, class) in [
+            ("CLUSTERDOWN Hash slot not served", Class::Ambiguous),
+            ("READONLY You can't write", Class::Ambiguous),
+            ("LOADING Redis is loading", Class::Ambiguous),
+            ("OOM command not allowed", Class::Full),
+            ("NOSCRIPT No matching script", Class::NoScript),
+            ("WRONGTYPE Operation against", Class::Fatal),
+        ] {
+            let fault = Fault::from(answered(line)).of_several_sendings();
+            assert_eq!(fault.class, class, "{line}");
         }
     }
 
@@ -374,7 +409,6 @@ mod tests {
         assert_eq!(kind(Class::Ambiguous), StoreErrorKind::Ambiguous);
         assert_eq!(kind(Class::Unconfirmed), StoreErrorKind::Ambiguous);
         assert_eq!(kind(Class::Unreadable), StoreErrorKind::Unreadable);
-        assert_eq!(kind(Class::Denied), StoreErrorKind::Fatal);
         assert_eq!(kind(Class::Fatal), StoreErrorKind::Fatal);
         for class in [
             Class::NotApplied,

@@ -21,7 +21,7 @@ pub(super) async fn check(
 ) -> Result<Vec<&'static str>, Fault> {
     let answers = match connection.send_to_all(&redis::cmd("INFO")).await {
         Ok(answers) => answers,
-        Err(fault) if is_denied(&fault) => return Ok(vec![UNSEEN]),
+        Err(fault) if fault.is_denied => return Ok(vec![UNSEEN]),
         // A shard that does not answer is no reason to do without the others.
         Err(fault) if fault.class != Class::Fatal && connection.is_cluster() => {
             return Ok(vec![UNSEEN]);
@@ -40,12 +40,6 @@ pub(super) async fn check(
         }
     }
     Ok(advice)
-}
-
-fn is_denied(fault: &Fault) -> bool {
-    let code = fault.source.as_ref().and_then(redis::RedisError::code);
-    // Services that have taken the command away answer ERR.
-    fault.class == Class::Denied || code == Some("ERR")
 }
 
 /// What `INFO` says.

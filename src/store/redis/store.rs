@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use redis::Value;
 
-use super::builder::{Advice, RedisStoreBuilder};
+use super::builder::{RedisStoreBuilder, Verdict};
 use super::client::{Answer, Call, Client};
 use super::connection::text;
 use super::fault::{Class, Fault};
@@ -41,7 +41,7 @@ pub struct RedisStore {
     pub(super) prefix: String,
     pub(super) max_record: usize,
     pub(super) may_evict: bool,
-    pub(super) advice: Advice,
+    pub(super) verdict: Verdict,
     /// What `Debug` says of the server: nothing of user and password.
     pub(super) server: String,
 }
@@ -103,15 +103,23 @@ impl RedisStore {
     /// that the script is sent to.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let key = [self.prefix.as_bytes(), b":ping"].concat();
-        self.look(&key, 0).await?;
-        let checked = async {
+        self.look(&key, 0, Some(|_| true)).await?;
+        Ok(self.look_at_settings().await?)
+    }
+
+    /// Another look at the settings of every primary.
+    async fn look_at_settings(&self) -> Result<(), Fault> {
+        let looked = async {
             let mut connection = self.client.link.get().await?.connection;
             settings::check(&mut connection, self.may_evict).await
         };
-        let checked = tokio::time::timeout(self.client.at_most, checked).await;
-        self.advice
-            .set(checked.unwrap_or_else(|_| Err(Fault::late()))?);
-        Ok(())
+        let looked = tokio::time::timeout(self.client.at_most, looked).await;
+        let looked = looked.unwrap_or_else(|_| Err(Fault::late()));
+        match &looked {
+            Err(fault) if fault.class != Class::Fatal => return Err(fault.clone()),
+            _ => self.verdict.set(looked),
+        }
+        self.verdict.get().map(drop)
     }
 
     /// The key of a record on the server, quoted as `redis-cli` wants it.
@@ -147,13 +155,13 @@ impl RedisStore {
         script: &Script,
         key: &RecordKey,
         arguments: &[&[u8]],
-        is_durable: bool,
+        has_written: Option<fn(&Value) -> bool>,
     ) -> Result<(i64, bool), StoreError> {
         let call = Call {
             script,
             key: &self.name(key),
             arguments,
-            is_durable,
+            has_written,
         };
         let Answer {
             value,
@@ -172,24 +180,29 @@ impl RedisStore {
         script: &Script,
         owner: &Owner,
         more: &[&[u8]],
-        is_durable: bool,
+        has_written: Option<fn(&Value) -> bool>,
     ) -> Result<Settled, StoreError> {
         let by = form::owner(owner);
         let arguments = [&[&by[..]], more].concat();
         let (answer, _) = self
-            .run(script, owner.key(), &arguments, is_durable)
+            .run(script, owner.key(), &arguments, has_written)
             .await?;
         Ok(settled(answer))
     }
 
     /// The time of the server, and the first bytes of a value.
-    async fn look(&self, key: &[u8], bytes: usize) -> Result<(u64, Bytes), Fault> {
+    async fn look(
+        &self,
+        key: &[u8],
+        bytes: usize,
+        has_written: Option<fn(&Value) -> bool>,
+    ) -> Result<(u64, Bytes), Fault> {
         let last = bytes.saturating_sub(1).to_string();
         let call = Call {
             script: &scripts::LOOK,
             key,
             arguments: &[last.as_bytes()],
-            is_durable: false,
+            has_written,
         };
         let (now, value) = answer(self.client.call(call).await?.value)?;
         Ok((now, value))
@@ -215,10 +228,13 @@ impl RedisStore {
             Kept::Long => Err(Fault::unreadable()),
         }
     }
-}
 
-impl Store for RedisStore {
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+    /// Claims; waits for replicas where `has_written` is given.
+    async fn claim_once(
+        &self,
+        request: &ClaimRequest,
+        has_written: Option<fn(&Value) -> bool>,
+    ) -> Result<Claim, Fault> {
         let key = self.name(request.key());
         let fingerprint = form::fingerprint(request.fingerprint());
         let (id, lease) = (request.claim_id(), form::milliseconds(request.lease()));
@@ -229,22 +245,21 @@ impl Store for RedisStore {
                 script: &scripts::CLAIM,
                 key: &key,
                 arguments,
-                is_durable: true,
+                has_written,
             };
             let answered = match self.client.call(call).await {
                 Err(fault) if fault.class == Class::Full => return Ok(Claim::Full),
                 answered => answered?.value,
             };
             let (now, mut value) = match answered {
-                Value::Int(-1) => return Err(Fault::unreadable().into()),
+                Value::Int(-1) => return Err(Fault::unreadable()),
                 Value::Int(-2) => {
                     let said = "this claim comes after its own end";
-                    return Err(Fault::new(Class::NotApplied, said).into());
+                    return Err(Fault::new(Class::NotApplied, said));
                 }
                 found_or_owned => answer(found_or_owned)?,
             };
-            // Shorter than any record: fence and attempt.
-            if value.len() == 12 {
+            if value.len() == OWNED {
                 let (fence, attempt) = (Fence::new(value.get_u64()), value.get_u32());
                 let lease_left = Duration::from_millis(lease);
                 return Ok(Claim::Owned(Owned::new(fence, attempt, lease_left)));
@@ -254,7 +269,37 @@ impl Store for RedisStore {
             }
         }
         let said = "the record comes and goes too quickly to be read";
-        Err(Fault::new(Class::NotApplied, said).into())
+        Err(Fault::new(Class::NotApplied, said))
+    }
+
+    /// Frees a key whose claim too few replicas have confirmed: nobody will own it.
+    async fn take_back(&self, request: &ClaimRequest, fault: Fault) -> Fault {
+        let Ok(Claim::Owned(owned)) = self.claim_once(request, None).await else {
+            return fault;
+        };
+        let owner = Owner::new(*request.key(), owned.fence(), request.claim_id());
+        let freed = match owned.attempt() {
+            1 => self.release(&owner).await,
+            _ => self.abandon(&owner).await,
+        };
+        match freed {
+            Ok(Settled::Applied) => fault.taken_back(),
+            _ => fault,
+        }
+    }
+}
+
+impl Store for RedisStore {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+        if self.verdict.get().is_err() {
+            self.look_at_settings().await?;
+        }
+        match self.claim_once(request, Some(is_owned)).await {
+            Err(fault) if fault.class == Class::Unconfirmed => {
+                Err(self.take_back(request, fault).await.into())
+            }
+            claimed => Ok(claimed?),
+        }
     }
 
     async fn renew(
@@ -266,7 +311,9 @@ impl Store for RedisStore {
         let lease = form::milliseconds(lease).to_string();
         let flag: &[u8] = if committed { b"1" } else { b"0" };
         let more = [lease.as_bytes(), flag];
-        self.settle(&scripts::RENEW, owner, &more, committed).await
+        let has_written = committed.then_some(is_settled as fn(&Value) -> bool);
+        self.settle(&scripts::RENEW, owner, &more, has_written)
+            .await
     }
 
     async fn complete(&self, owner: &Owner, completed: &Completed) -> Result<Settled, StoreError> {
@@ -278,7 +325,7 @@ impl Store for RedisStore {
         };
         let retention = form::milliseconds(completed.retention()).to_string();
         let arguments: &[&[u8]] = &[&form::owner(owner), retention.as_bytes(), recorded];
-        let answer = self.run(&scripts::COMPLETE, owner.key(), arguments, true);
+        let answer = self.run(&scripts::COMPLETE, owner.key(), arguments, Some(is_settled));
         Ok(match answer.await? {
             (2, _) if !fits => Settled::Tombstoned,
             (answer, _) => settled(answer),
@@ -286,12 +333,12 @@ impl Store for RedisStore {
     }
 
     async fn abandon(&self, owner: &Owner) -> Result<Settled, StoreError> {
-        self.settle(&scripts::ABANDON, owner, &[], false).await
+        self.settle(&scripts::ABANDON, owner, &[], None).await
     }
 
     async fn release(&self, owner: &Owner) -> Result<Settled, StoreError> {
         let by: &[&[u8]] = &[&form::owner(owner)];
-        let answer = self.run(&scripts::RELEASE, owner.key(), by, false);
+        let answer = self.run(&scripts::RELEASE, owner.key(), by, None);
         Ok(match answer.await? {
             // Its own first try has removed it.
             (0, true) => Settled::Applied,
@@ -302,7 +349,7 @@ impl Store for RedisStore {
     async fn inspect(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
         let key = self.name(key);
         for _ in 0..LOOKS {
-            let (now, value) = self.look(&key, HEADER + WINDOW).await?;
+            let (now, value) = self.look(&key, HEADER + WINDOW, None).await?;
             if value.is_empty() {
                 return Ok(None);
             }
@@ -316,7 +363,7 @@ impl Store for RedisStore {
     async fn forget(&self, key: &RecordKey, force: bool) -> Result<Forgotten, StoreError> {
         let flag: &[u8] = if force { b"1" } else { b"0" };
         Ok(
-            match self.run(&scripts::FORGET, key, &[flag], false).await?.0 {
+            match self.run(&scripts::FORGET, key, &[flag], None).await?.0 {
                 0 => Forgotten::Unknown,
                 1 => Forgotten::InFlight,
                 _ => Forgotten::Forgotten,
@@ -359,7 +406,7 @@ impl Store for RedisStore {
         let (key, mut pauses) = (self.name(key), Pauses::new(at_most));
         let mut lease_left = Duration::MAX;
         while pauses.pause(lease_left).await {
-            lease_left = match self.look(&key, HEADER).await {
+            lease_left = match self.look(&key, HEADER, None).await {
                 Ok((now, value)) => match form::read(now, value) {
                     Some(Kept::Record(record)) if record.fence() == fence && record.is_live() => {
                         record.state().lease_left()
@@ -373,7 +420,7 @@ impl Store for RedisStore {
     }
 
     fn advice(&self) -> Vec<&'static str> {
-        self.advice.get()
+        self.verdict.get().unwrap_or_default()
     }
 }
 
@@ -384,6 +431,21 @@ fn settled(answer: i64) -> Settled {
         1 => Settled::FencedOut,
         _ => Settled::Applied,
     }
+}
+
+/// The bytes of a claim that is owned: fence and attempt. Every record is longer.
+const OWNED: usize = 12;
+
+fn is_owned(claimed: &Value) -> bool {
+    let Value::Array(parts) = claimed else {
+        return false;
+    };
+    matches!(parts.last(), Some(Value::BulkString(bytes)) if bytes.len() == OWNED)
+}
+
+/// Whether an owner's write was applied, now or before.
+fn is_settled(answer: &Value) -> bool {
+    matches!(answer, Value::Int(2 | 3))
 }
 
 /// The time of the server in milliseconds, and bytes.

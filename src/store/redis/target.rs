@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::cluster::ClusterClientBuilder;
@@ -66,7 +67,7 @@ impl Target {
         }
     }
 
-    /// Connects; may be called again and again.
+    /// Connects, and may be called again and again; `at_most` bounds what other nodes of a Cluster wait for one.
     pub(super) fn connector(&self, access: &Access, at_most: Duration) -> Result<Connector, Fault> {
         if self.is_encrypted() && rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(Fault::new(Class::Fatal, NO_PROVIDER));
@@ -92,7 +93,12 @@ impl Target {
             Self::Sentinel(sentinels, name) => {
                 let (sentinels, name, access) = (sentinels.clone(), name.clone(), access.clone());
                 sentinel(&sentinels, &name, &access)?;
+                let attempts = AtomicUsize::new(0);
                 Ok(Arc::new(move || {
+                    // They are asked in their order; the first may be the one that hangs.
+                    let mut sentinels = sentinels.clone();
+                    let first = attempts.fetch_add(1, Ordering::Relaxed) % sentinels.len().max(1);
+                    sentinels.rotate_left(first);
                     let client = sentinel(&sentinels, &name, &access);
                     Box::pin(async move {
                         let (mut client, patient) = (client?, patient());
@@ -102,9 +108,10 @@ impl Target {
                 }))
             }
             Self::Cluster(nodes) => {
+                // While it looks for a node that hangs, it serves nobody: short against the time of a call.
                 let mut client = ClusterClientBuilder::new(nodes.clone())
-                    .connection_timeout(at_most / 2)
-                    .response_timeout(at_most / 2)
+                    .connection_timeout(at_most / 6)
+                    .response_timeout(at_most / 6)
                     .overall_response_timeout(None);
                 if let Some(certificates) = certificates {
                     client = client.certs(certificates);

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
-use super::{CREATE, Redis, attempts, create, is_again, slow, two};
+use super::{CREATE, Redis, SESSION, attempts, create, is_again, slow, two};
 use crate::support::{Reply, Server, eventually};
 
 /// Of the store, whose clock counts whole milliseconds.
@@ -73,6 +73,23 @@ async fn of_many_waiters_one_takes_over_and_the_others_wait_on() {
     for replay in replays {
         is_again(replay, firsts[0].is_first(201));
     }
+    assert_eq!((b.executions(CREATE).await, attempts(&b).await), (1, 2));
+}
+
+#[tokio::test]
+async fn another_request_never_takes_over() {
+    let redis = Redis::start().await;
+    let (a, b) = two("verifa", &redis.url(), &[("LEASE_SECS", "3")]).await;
+    let sent = kill_at_work(a, "orphan", &slow(2_000)).await;
+
+    // Until the lease is over for certain, and beyond: it had no time to be renewed twice.
+    while sent.elapsed() < LEASE * 2 {
+        let other = create(&b, "orphan", SESSION).send().await;
+        other.refuses(422, "idempotency_mismatch");
+    }
+    let same = create(&b, "orphan", slow(2_000)).send().await;
+
+    same.is_first(201);
     assert_eq!((b.executions(CREATE).await, attempts(&b).await), (1, 2));
 }
 

@@ -101,7 +101,9 @@ async fn what_the_store_advises_is_told_once() {
     let (store, handler, heard) = (Scripted::new(), Handler::default(), Heard::default());
     store.advice.lock().unwrap().push("more salt");
     // Through everything that wraps a store.
-    let store = BoxStore::new(ChaosStore::new(BoxStore::new(store), 1));
+    let keys = Keyring::new(EncryptionKey::new(1, [7; 32]));
+    let store = Cached::new(Encrypted::new(BoxStore::new(store), keys));
+    let store = BoxStore::new(ChaosStore::new(store, 1));
     let layer = heard.of(IdempotencyLayer::new(store));
     for key in ["a", "b"] {
         send(&handler.at_once(&layer.clone()), plain(key, "x")).await;

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use tower_idempotency::{Encrypted, EncryptionKey, Keyring, Outcome};
 
 use super::*;
-use crate::frames::{Frames, Step, responding, upload};
+use crate::frames::{Frames, Step, Streamed, responding, upload};
 use crate::support::Answer;
 
 const HEADER: &str = "canary-header-1f3870be";
@@ -138,6 +138,29 @@ async fn a_retry_is_answered_across_a_change_of_keys_and_never_run_again_without
     }
     assert_eq!(runs, 1);
     assert_eq!(spy.completed().len(), 1);
+}
+
+/// As while encryption is turned on, one process after the other.
+#[tokio::test(start_paused = true)]
+async fn who_encrypts_and_who_does_not_take_nothing_of_each_others_for_their_own() {
+    let spy = Spy::new();
+    // After the version, this number would be that of a response with status 200 in the layer's wire form.
+    let keyring = Keyring::new(EncryptionKey::new(0x0000_c800, [7; 32]));
+    let (encrypting, by_one) = responding(&layer(&spy, keyring), |_| response(Keep::Store));
+    let plain = IdempotencyLayer::new(Arc::clone(&spy));
+    let (plain, by_other) = responding(&plain, |_| response(Keep::Store));
+    let ask = async |service: &Streamed, key| {
+        let service = service.clone();
+        read(service.oneshot(upload(key, Frames::empty())).await.unwrap()).await
+    };
+    assert_eq!(ask(&encrypting, "a").await.status, 201);
+    assert_eq!(ask(&plain, "b").await.status, 201);
+
+    for answer in [ask(&plain, "a").await, ask(&encrypting, "b").await] {
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.code(), "idempotency_record_unreadable");
+    }
+    assert_eq!((by_one.count(), by_other.count()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,6 +119,83 @@ async fn a_master_that_hangs_does_not_stall_the_others() {
 }
 
 #[tokio::test]
+async fn a_master_that_hangs_is_replaced_by_its_replica() {
+    let cluster = Cluster::with_replicas().await;
+    let store = connect(&cluster).await;
+    let hung = &cluster.nodes()[0];
+    let number = on(&cluster, hung, 0).await;
+    let owner = own(&store, number).await;
+    let written: usize = hung.ask("WAIT 1 10000").await.unwrap();
+    assert_eq!(written, 1);
+    hung.stop().await;
+
+    // The replica takes over, and nobody tells the client: its connection to the old one stays as it is.
+    assert_eq!(complete(&store, &owner).await, Settled::Applied);
+
+    assert_eq!(
+        claimed(&store, number).await,
+        Came::Completed("done".into())
+    );
+    hung.cont();
+}
+
+#[tokio::test]
+async fn a_process_starts_while_a_node_of_its_url_hangs() {
+    let node = Server::builder().config("cluster-require-full-coverage no");
+    let cluster = Cluster::of(node, 0).await;
+    let [hung, well, _] = cluster.nodes() else {
+        panic!("three masters")
+    };
+    let fine = on(&cluster, well, 0).await;
+    hung.stop().await;
+
+    let store = within(RedisStore::connect(&cluster.url())).await.unwrap();
+
+    own(&store, fine).await;
+    let advice = store.advice();
+    assert!(
+        advice
+            .iter()
+            .any(|it| it.contains("could not be looked at")),
+        "{advice:?}"
+    );
+    hung.cont();
+}
+
+#[tokio::test]
+async fn slots_that_move_beside_a_master_that_hangs_are_found() {
+    let node = Server::builder().config("cluster-require-full-coverage no");
+    let cluster = Cluster::of(node, 0).await;
+    let store = connect(&cluster).await;
+    let [hung, well, other] = cluster.nodes() else {
+        panic!("three masters")
+    };
+    let stuck = on(&cluster, hung, 0).await;
+    let fine = on(&cluster, well, 0).await;
+    own(&store, stuck).await;
+    own(&store, fine + 20_000).await;
+    let slot = cluster.slot_of_key(&name(&key(fine))).await;
+    cluster.move_slot(slot, other).await;
+    hung.stop().await;
+
+    let stuck_claims = async {
+        for _ in 0..4 {
+            let answer = claim(&store, stuck).await;
+            assert!(kind(&answer).is_some(), "{answer:?}");
+        }
+    };
+    let fine_claims = async {
+        for number in [fine, fine + 20_000] {
+            for _ in 0..20 {
+                claimed(&store, number).await;
+            }
+        }
+    };
+    tokio::join!(stuck_claims, fine_claims);
+    hung.cont();
+}
+
+#[tokio::test]
 async fn a_master_that_is_gone_costs_its_own_keys_alone() {
     let node = Server::builder().config("cluster-require-full-coverage no");
     let cluster = Cluster::of(node, 0).await;
@@ -135,6 +212,8 @@ async fn a_master_that_is_gone_costs_its_own_keys_alone() {
     assert!(kind(&answer).is_some(), "{answer:?}");
     assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
     own(&store, fine).await;
+    // What cannot be looked through is not said to be erased.
+    assert!(store.erase_scope(&[6; 16]).await.is_err());
     // A process that starts now finds the others.
     let started = connect(&cluster).await;
     assert!(matches!(claimed(&started, fine).await, Came::InFlight(_)));
@@ -179,7 +258,11 @@ async fn replicas_are_waited_for_on_the_node_of_the_key() {
 
     let answer = claim(&store, number).await;
 
-    assert_eq!(kind(&answer), Some(StoreErrorKind::Ambiguous), "{answer:?}");
+    assert_eq!(
+        kind(&answer),
+        Some(StoreErrorKind::NotApplied),
+        "{answer:?}"
+    );
     replica.cont();
 }
 

@@ -201,14 +201,17 @@ async fn waiting_does_not_need_the_key() {
     let (_, owner) = own(&memory, &request(key(1))).await;
     let begin = tokio::time::Instant::now();
 
-    let waiting = store.settled(owner.key(), owner.fence(), LEASE);
+    let waiting = async {
+        store.settled(owner.key(), owner.fence(), LEASE).await;
+        begin.elapsed()
+    };
     let ending = async {
         pass(LEASE / 10).await;
         complete(&memory, &owner, &completed("plain")).await;
     };
-    futures_util::future::join(waiting, ending).await;
+    let (waited, ()) = futures_util::future::join(waiting, ending).await;
 
-    assert_eq!(begin.elapsed(), LEASE / 10);
+    assert_eq!(waited, LEASE / 10);
     let state = inspect(&memory, key(1)).await.unwrap();
     assert!(matches!(state.state(), State::Completed { .. }));
 }

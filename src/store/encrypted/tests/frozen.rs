@@ -12,6 +12,10 @@ const SEALED: &str = "e10102030400000000808182838485868788898a8b8c8d8e8f90919293
 const COMPRESSED: &str = "e101020304000000c8808182838485868788898a8b8c8d8e8f9091929394959697\
     09a21345f18443ede560406ae7b9cf16e1800a1df3d236";
 
+/// The first one with 0xe2 as its version.
+const OF_A_LATER_VERSION: &str = "e20102030400000000808182838485868788898a8b8c8d8e8f9091929394959697\
+    43ee5990e69744457179479e608a18aa5bf838f3b9d98ddb9d886ede1a2f881bfc6fac0210c895640e";
+
 fn counted<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|at| from + at as u8)
 }
@@ -47,4 +51,13 @@ fn what_others_have_sealed_is_opened() {
 
     assert_eq!(plain, PAYLOAD);
     assert_eq!(compressed, "ab".repeat(100));
+}
+
+#[test]
+fn what_a_later_version_has_sealed_is_unreadable_although_the_key_fits() {
+    let keyring = Keyring::new(key());
+
+    let later = open(&keyring, &the_record(), &bytes(OF_A_LATER_VERSION));
+
+    is_unreadable(&later, "a later version");
 }
