@@ -245,7 +245,7 @@ mod tests {
             ("redis://localhost", "localhost:6379"),
             ("redis://10.0.0.1:7000/3", "10.0.0.1:7000"),
             ("redis://user:s3cret@h:1/3?protocol=resp3", "h:1"),
-            ("rediss://h", "h:6379"),
+            ("rediss://h", "h:6379 over TLS"),
             ("redis+unix:///run/redis.sock", "/run/redis.sock"),
             ("redis+cluster://a", "cluster a:6379"),
             (

@@ -10,8 +10,8 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
 use tower_idempotency::{RedisStore, Store};
 
-use super::verbs::{key, own_key, request};
-use crate::servers::{Proxy, Server, eventually, within};
+use super::verbs::{key, name, own_key, request, say, tell};
+use crate::servers::{Held, Proxy, Server, eventually, within};
 
 /// A connector that counts.
 #[derive(Default)]
@@ -121,6 +121,60 @@ async fn who_gives_up_waiting_for_a_connection_leaves_it_to_the_others() {
     let claimed = async || store.claim(&request(key(1))).await.ok();
     eventually("the proxy is connected to", claimed).await;
     assert!(!connects.overlap.load(Ordering::SeqCst));
+}
+
+/// As a Sentinel would have it: the connector knows where the primary is now, and the connection is still there.
+#[tokio::test]
+async fn who_is_sent_away_by_a_replica_goes_where_the_connector_leads() {
+    let servers = [Server::start().await, Server::start().await];
+    let place = Arc::new(AtomicU32::new(0));
+    let clients = [0, 1].map(|place: usize| Client::open(servers[place].url()).unwrap());
+    let chosen = Arc::clone(&place);
+    let connector = move || {
+        let client = clients[chosen.load(Ordering::SeqCst) as usize].clone();
+        async move { client.get_multiplexed_async_connection().await }
+    };
+    let store = RedisStore::builder().timeout(Duration::from_secs(20));
+    let store = within(store.connect_with(connector)).await.unwrap();
+    own_key(&store, 1).await;
+
+    place.store(1, Ordering::SeqCst);
+    say(&servers[0], "REPLICAOF 127.0.0.1 1").await;
+    let owner = own_key(&store, 2).await;
+
+    let there: u8 = tell(&servers[1], &[b"EXISTS", &name(owner.key())]).await;
+    assert_eq!(there, 1);
+}
+
+/// The connection that was there says nothing any more, as behind a firewall that has forgotten it.
+#[tokio::test]
+async fn a_connection_that_has_died_in_silence_costs_half_of_a_deadline() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let dead = Client::open(format!("redis://{}", proxy.address())).unwrap();
+    let (alive, is_first) = (Client::open(server.url()).unwrap(), AtomicBool::new(true));
+    let connector = move || {
+        let is_first = is_first.swap(false, Ordering::SeqCst);
+        let client = if is_first {
+            dead.clone()
+        } else {
+            alive.clone()
+        };
+        async move { client.get_multiplexed_async_connection().await }
+    };
+    let timeout = Duration::from_secs(4);
+    let store = RedisStore::builder().timeout(timeout);
+    let store = within(store.connect_with(connector)).await.unwrap();
+    own_key(&store, 1).await;
+    proxy.hold(Held::Both);
+
+    let begin = Instant::now();
+    own_key(&store, 2).await;
+    let first = begin.elapsed();
+    own_key(&store, 3).await;
+
+    assert!(first >= timeout / 2 && first <= timeout, "{first:?}");
+    assert!(begin.elapsed() < timeout, "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
