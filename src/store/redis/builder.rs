@@ -201,7 +201,10 @@ impl RedisStoreBuilder {
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
         let target = Target::parse(url)?;
-        let connector = target.connector(&self.access, self.connect_timeout.min(self.timeout))?;
+        // What waits for replicas must not be taken for a node that hangs.
+        let waits = self.wait.map_or(Duration::ZERO, |wait| wait.at_most);
+        let patience = self.connect_timeout.min(self.timeout) / 6 + waits;
+        let connector = target.connector(&self.access, patience)?;
         self.connected(connector, target.to_string()).await
     }
 

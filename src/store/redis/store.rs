@@ -272,7 +272,7 @@ impl RedisStore {
         Err(Fault::new(Class::NotApplied, said))
     }
 
-    /// Frees a key whose claim too few replicas have confirmed: nobody will own it.
+    /// Frees a key that was claimed where too few replicas have it, or under settings that break the promise.
     async fn take_back(&self, request: &ClaimRequest, fault: Fault) -> Fault {
         let Ok(Claim::Owned(owned)) = self.claim_once(request, None).await else {
             return fault;
@@ -294,12 +294,14 @@ impl Store for RedisStore {
         if self.verdict.get().is_err() {
             self.look_at_settings().await?;
         }
-        match self.claim_once(request, Some(is_owned)).await {
-            Err(fault) if fault.class == Class::Unconfirmed => {
-                Err(self.take_back(request, fault).await.into())
-            }
-            claimed => Ok(claimed?),
-        }
+        let claimed = self.claim_once(request, Some(is_owned)).await;
+        let refused = match (claimed, self.verdict.get()) {
+            (Err(fault), _) if fault.class == Class::Unconfirmed => fault,
+            // It has met another server meanwhile.
+            (Ok(Claim::Owned(_)), Err(fault)) => fault,
+            (claimed, _) => return Ok(claimed?),
+        };
+        Err(self.take_back(request, refused).await.into())
     }
 
     async fn renew(
