@@ -12,6 +12,7 @@ use redis::cluster_routing::{
 use redis::{Cmd, Pipeline, RedisError, Value};
 
 use super::fault::{Class, Fault};
+use super::form;
 
 /// A connection that verbs are sent by. Clones share what they are sent over.
 pub(super) enum Connection {
@@ -49,7 +50,8 @@ pub(super) struct Wait {
 impl Wait {
     fn command(&self) -> Cmd {
         let mut wait = redis::cmd("WAIT");
-        wait.arg(self.replicas).arg(self.at_most.as_millis() as u64);
+        wait.arg(self.replicas)
+            .arg(form::milliseconds(self.at_most));
         wait
     }
 

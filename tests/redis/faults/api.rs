@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -99,22 +100,24 @@ impl Api {
     }
 
     /// Sends a request that waits, and lets its handler go on when `meanwhile` is over.
-    pub(crate) async fn post_while(
-        &self,
-        key: &str,
+    pub(crate) fn post_while<'a>(
+        &'a self,
+        key: &'a str,
         body: &'static str,
-        meanwhile: impl Future<Output = ()>,
-    ) -> Answer {
+        meanwhile: impl Future<Output = ()> + 'a,
+    ) -> Pin<Box<dyn Future<Output = Answer> + 'a>> {
         assert!(body.contains("wait"));
         let executions = self.executions(key);
-        let meanwhile = async {
-            let begun = async || (self.executions(key) > executions).then_some(());
-            eventually("the handler has begun", begun).await;
-            meanwhile.await;
-            self.open();
-        };
-        let (answer, ()) = within(async { tokio::join!(self.post(key, body), meanwhile) }).await;
-        answer
+        Box::pin(within(async move {
+            let meanwhile = async {
+                let begun = async || (self.executions(key) > executions).then_some(());
+                eventually("the handler has begun", begun).await;
+                meanwhile.await;
+                self.open();
+            };
+            let (answer, ()) = tokio::join!(self.post(key, body), meanwhile);
+            answer
+        }))
     }
 
     /// How often the handler has run for this key.

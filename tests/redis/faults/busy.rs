@@ -127,7 +127,8 @@ async fn a_server_that_loads_its_data_refuses_in_time_and_works_afterwards() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    let (was_loading, ()) = within(async { tokio::join!(loading, server.restart()) }).await;
+    let (was_loading, ()) =
+        Box::pin(within(async { tokio::join!(loading, server.restart()) })).await;
 
     assert!(was_loading);
     let renewed = async || store.renew(&owner, super::verbs::LEASE, false).await.ok();

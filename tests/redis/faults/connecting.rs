@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tower_idempotency::{RedisStore, StoreError, StoreErrorKind};
+use tower_idempotency::{RedisStore, Store, StoreError, StoreErrorKind};
 
-use super::verbs::{EachVerb, VERBS, failed, own_key, say};
+use super::verbs::{EachVerb, failed, key, own_key, request, say};
 use crate::servers::{Port, Server, eventually, within};
 
 /// In every URL here as password; never in anything that is shown.
@@ -127,6 +127,27 @@ async fn who_is_not_let_in_hears_why() {
     assert!(!format!("{store:?} {store:#?}").contains(SECRET));
 }
 
+/// Redis quotes a command that it does not know, with what comes behind.
+#[tokio::test]
+async fn a_server_that_quotes_the_password_is_not_quoted() {
+    for command in ["AUTH", "HELLO"] {
+        let server = Server::builder().user("app", &format!("on >{SECRET} ~* +@all"));
+        let server = server.config(format!("rename-command {command} \"\""));
+        let server = server.start().await;
+        // The one is asked by `AUTH`, the other by `HELLO`.
+        let query = if command == "AUTH" {
+            ""
+        } else {
+            "?protocol=resp3"
+        };
+
+        let url = format!("redis://app:{SECRET}@{}/0{query}", server.address());
+        let (kind, why) = refused(&url).await;
+
+        assert_eq!(kind, StoreErrorKind::Fatal, "{why}");
+    }
+}
+
 #[tokio::test]
 async fn right_urls_connect() {
     let server = Server::builder().password("simple");
@@ -144,11 +165,7 @@ async fn right_urls_connect() {
         format!("redis+unix://{socket}?user=us%3Aer&pass=s%25cr%40t%2F&db=2"),
     ] {
         let store = within(RedisStore::connect(&url)).await.expect(&url);
-        let verbs = EachVerb::new(&store, 1).await;
-        for (place, verb) in VERBS.iter().enumerate() {
-            let answer = verbs.call(place).await.unwrap();
-            assert_eq!(answer, EachVerb::expected(place), "{url} {verb}");
-        }
+        EachVerb::new(&store, 1).await.all_pass().await;
         let mut flush = server.connect().await;
         redis::cmd("FLUSHALL").exec_async(&mut flush).await.unwrap();
     }
@@ -182,6 +199,34 @@ async fn greeting(greeting: &'static str) -> (SocketAddr, JoinSet<()>) {
         }
     });
     (address, tasks)
+}
+
+#[tokio::test]
+async fn settings_may_be_as_large_and_as_small_as_they_can_be() {
+    let server = Server::start().await;
+    let builder = RedisStore::builder()
+        .max_record_bytes(usize::MAX)
+        .connect_timeout(Duration::MAX);
+
+    let for_ever = builder.clone().timeout(Duration::MAX);
+    let for_ever = within(for_ever.connect(&server.url())).await.unwrap();
+    EachVerb::new(&for_ever, 1).await.all_pass().await;
+
+    let no_time = builder.clone().timeout(Duration::from_nanos(1));
+    let no_time = within(no_time.connect(&server.url())).await.unwrap();
+    for _ in 0..10 {
+        let ping = within(no_time.ping()).await;
+        let is_fatal = ping.is_err_and(|error| error.kind() == StoreErrorKind::Fatal);
+        assert!(!is_fatal);
+    }
+
+    // No replica is there, and none comes.
+    let patient = builder
+        .timeout(Duration::from_secs(1))
+        .wait(usize::MAX, Duration::MAX);
+    let patient = within(patient.connect(&server.url())).await.unwrap();
+    let (kind, why) = failed(within(patient.claim(&request(key(99)))).await);
+    assert_eq!(kind, StoreErrorKind::Ambiguous, "{why}");
 }
 
 #[tokio::test]

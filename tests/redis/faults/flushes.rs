@@ -14,12 +14,12 @@ async fn no_verb_notices_that_the_scripts_are_flushed() {
     let store = patient(&server.url()).await;
     let verbs = EachVerb::new(&store, 1).await;
 
-    for verb in 0..VERBS.len() {
+    for verb in VERBS {
         say(&server, "SCRIPT FLUSH").await;
 
         let answer = within(verbs.call(verb)).await;
 
-        assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{}", VERBS[verb]);
+        assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{verb}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the verbs are called with, and what they answer.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::FromRedisValue;
@@ -118,34 +119,41 @@ pub(crate) fn failed<T: std::fmt::Debug>(
     (error.kind(), why)
 }
 
-/// Calls every verb, with what was claimed for it before; gives names and answers.
-pub(crate) struct EachVerb<'a> {
-    pub(crate) store: &'a RedisStore,
-    owners: Vec<Owner>,
-}
-
+/// What can be asked of a store. Only the last never fails.
 pub(crate) const VERBS: [&str; 11] = [
     "claim", "renew", "mark", "complete", "abandon", "release", "inspect", "forget", "erase",
     "ping", "settled",
 ];
 
+/// Those that may fail.
+pub(crate) fn fallible() -> impl Iterator<Item = &'static str> {
+    VERBS.into_iter().take(VERBS.len() - 1)
+}
+
+/// Calls verbs by their names, each with a key that was claimed for it before.
+pub(crate) struct EachVerb<'a> {
+    store: &'a RedisStore,
+    owners: HashMap<&'static str, Owner>,
+}
+
 impl<'a> EachVerb<'a> {
-    /// Claims a key for each verb, from this number on.
+    /// Claims a key for each verb, from this number on, in a scope of its own.
     pub(crate) async fn new(store: &'a RedisStore, first: u64) -> Self {
-        let mut owners = Vec::new();
-        for number in (first..).take(VERBS.len()) {
+        let mut owners = HashMap::new();
+        for (verb, number) in VERBS.into_iter().zip(first..) {
             let mut scope = SCOPE;
             scope[0] = number as u8;
-            owners.push(own(store, &request(key_of(scope, number))).await);
+            let owner = own(store, &request(key_of(scope, number))).await;
+            owners.insert(verb, owner);
         }
         Self { store, owners }
     }
 
-    /// Calls one of them, by its place; says what it answers.
-    pub(crate) async fn call(&self, verb: usize) -> Result<String, StoreError> {
+    /// Calls one of them; says what it answers.
+    pub(crate) async fn call(&self, verb: &str) -> Result<String, StoreError> {
         let (store, owner) = (self.store, &self.owners[verb]);
         let settled = |settled: Settled| format!("{settled:?}");
-        Ok(match VERBS[verb] {
+        Ok(match verb {
             "claim" => match store.claim(&request(*owner.key())).await? {
                 Claim::Existing(record) if record.is_live() => "found".to_owned(),
                 claim => format!("{claim:?}"),
@@ -160,26 +168,33 @@ impl<'a> EachVerb<'a> {
                 record => format!("{record:?}"),
             },
             "forget" => format!("{:?}", store.forget(owner.key(), true).await?),
-            "erase" => format!("{}", store.erase_scope(owner.key().scope()).await?),
+            "erase" => store.erase_scope(owner.key().scope()).await?.to_string(),
             "ping" => format!("{:?}", store.ping().await?),
             _ => {
-                let begin = std::time::Instant::now();
-                let bound = Duration::from_millis(50);
+                let (begin, bound) = (Instant::now(), Duration::from_millis(50));
                 store.settled(owner.key(), owner.fence(), bound).await;
-                format!("{}", begin.elapsed() >= bound)
+                (begin.elapsed() >= bound).to_string()
             }
         })
     }
 
     /// What [`call`](Self::call) answers where nothing fails.
-    pub(crate) fn expected(verb: usize) -> &'static str {
-        match VERBS[verb] {
+    pub(crate) fn expected(verb: &str) -> &'static str {
+        match verb {
             "claim" | "inspect" => "found",
             "forget" => "Forgotten",
             "erase" => "1",
             "ping" => "()",
             "settled" => "true",
             _ => "Applied",
+        }
+    }
+
+    /// Calls all of them, and expects that nothing fails.
+    pub(crate) async fn all_pass(&self) {
+        for verb in VERBS {
+            let answer = within(self.call(verb)).await;
+            assert_eq!(answer.expect(verb), Self::expected(verb), "{verb}");
         }
     }
 }

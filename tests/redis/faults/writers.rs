@@ -187,11 +187,11 @@ async fn no_kill_of_a_writer_loses_or_doubles_anything() {
         lane.await.unwrap();
     }
 
-    let log = log.lock().unwrap();
-    let store = patient(&server.url()).await;
+    let log = std::mem::take(&mut *log.lock().unwrap());
     check(&log);
-    for (number, fence) in &log.done {
-        let record = store.inspect(&key(*number)).await.unwrap();
+    let store = patient(&server.url()).await;
+    for (number, fence) in log.done {
+        let record = store.inspect(&key(number)).await.unwrap();
         let record = record.expect("it was acknowledged");
         assert_eq!(payload(&record), fence.to_string().as_bytes());
     }
