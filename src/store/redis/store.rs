@@ -96,6 +96,7 @@ impl RedisStore {
 
     /// Whether the server does its part: a round trip through a script, and another look at the settings of every
     /// primary. For readiness probes, every few seconds; within the [time-out](RedisStoreBuilder::timeout) of a call each.
+    /// With [`wait`](RedisStoreBuilder::wait), so many replicas have to answer too.
     ///
     /// # Errors
     ///
@@ -374,7 +375,7 @@ impl Store for RedisStore {
     }
 
     /// Looks through all keys of every primary (`SCAN`, which the user needs a right for): for operators, not for requests.
-    /// What another process claims meanwhile may stay.
+    /// What another process claims meanwhile may stay. Where a primary of a Cluster is not in reach, it fails.
     async fn erase_scope(&self, scope: &[u8; 16]) -> Result<u64, StoreError> {
         let (pattern, length) = form::names(&self.prefix, scope);
         let mut erased = 0;
