@@ -109,7 +109,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets how long a call may take in all, connecting and repeating included; 1.5 seconds by default.
+    /// Sets how long a round trip may take in all, connecting and repeating included; 1.5 seconds by default. All verbs are
+    /// one, but for a response of more than 8 KiB, which is fetched by another.
     ///
     /// A call that fails without having been applied, or of which that is not known, is repeated up to twice within this
     /// time, with the same ids. The first try gets half of it. Keep it below the layer's
@@ -152,8 +153,8 @@ impl RedisStoreBuilder {
     /// Waits after each claim, mark and completion until so many replicas have it (`WAIT`); for none by default.
     ///
     /// It narrows what an asynchronous failover may lose, and does not close the gap: a replica without the write may still
-    /// be promoted. Where not enough replicas answer in time, the call counts as one of which nobody knows whether it
-    /// was applied: a claim is refused, an outcome is tried again.
+    /// be promoted. Where not enough replicas answer in time, a claim is taken back and refused, a mark is not made
+    /// known, and an outcome is written again later. Replays and refusals need no replica.
     ///
     /// The calls of one process wait behind each other, because they share a connection: keep `at_most` well below the
     /// [`timeout`](Self::timeout), and see `min-replicas-to-write` of Redis, which costs nothing.
@@ -201,7 +202,10 @@ impl RedisStoreBuilder {
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
         let target = Target::parse(url)?;
-        let connector = target.connector(&self.access, self.connect_timeout.min(self.timeout))?;
+        // What waits for replicas must not be taken for a node that hangs.
+        let waits = self.wait.map_or(Duration::ZERO, |wait| wait.at_most);
+        let patience = self.connect_timeout.min(self.timeout) / 6 + waits;
+        let connector = target.connector(&self.access, patience)?;
         self.connected(connector, target.to_string()).await
     }
 

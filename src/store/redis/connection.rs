@@ -201,6 +201,8 @@ impl Connection {
     pub(super) fn cure(&self, fault: &Fault) -> Cure {
         match (self, fault.class) {
             (Self::Node(_), Class::Elsewhere | Class::Ambiguous) => Cure::Replace,
+            // Its task went with the runtime that it was made in.
+            (Self::Cluster(_), Class::Ambiguous) if fault.is_of_lost_task() => Cure::Replace,
             // It looks for its nodes by itself, but not for one that says nothing.
             (Self::Cluster(_), Class::Elsewhere | Class::Ambiguous) => Cure::Renew,
             _ => Cure::None,

@@ -60,6 +60,16 @@ impl Fault {
         Self::new(Class::Elsewhere, said)
     }
 
+    /// Whether the task behind a Cluster's connection is gone: it has no kind of its own for that.
+    pub(super) fn is_of_lost_task(&self) -> bool {
+        let said = self
+            .source
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        said == "broken pipe" || said.starts_with("redis_cluster: Unable to")
+    }
+
     /// The same with the name of the server.
     pub(super) fn at(mut self, server: &str) -> Self {
         self.said = format!("{server}: {self}").into();
@@ -83,9 +93,9 @@ impl Fault {
         self
     }
 
-    /// The same of a claim that has been given back.
+    /// The same of a claim that has been taken back: it must not be tried again under its id.
     pub(super) fn taken_back(mut self) -> Self {
-        self.class = Class::NotApplied;
+        self.class = Class::Fatal;
         self
     }
 

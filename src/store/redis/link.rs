@@ -160,8 +160,8 @@ impl Maker {
         });
         Arc::new(Attempt {
             made,
-            begun: Instant::now(),
-            patience: delay + at_most + LONGEST_PAUSE,
+            begun: Instant::now() + delay,
+            patience: at_most + LONGEST_PAUSE,
             pause,
         })
     }

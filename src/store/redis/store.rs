@@ -96,6 +96,7 @@ impl RedisStore {
 
     /// Whether the server does its part: a round trip through a script, and another look at the settings of every
     /// primary. For readiness probes, every few seconds; within the [time-out](RedisStoreBuilder::timeout) of a call each.
+    /// With [`wait`](RedisStoreBuilder::wait), so many replicas have to answer too.
     ///
     /// # Errors
     ///
@@ -272,7 +273,7 @@ impl RedisStore {
         Err(Fault::new(Class::NotApplied, said))
     }
 
-    /// Frees a key whose claim too few replicas have confirmed: nobody will own it.
+    /// Frees a key that was claimed where too few replicas have it, or under settings that break the promise.
     async fn take_back(&self, request: &ClaimRequest, fault: Fault) -> Fault {
         let Ok(Claim::Owned(owned)) = self.claim_once(request, None).await else {
             return fault;
@@ -294,12 +295,14 @@ impl Store for RedisStore {
         if self.verdict.get().is_err() {
             self.look_at_settings().await?;
         }
-        match self.claim_once(request, Some(is_owned)).await {
-            Err(fault) if fault.class == Class::Unconfirmed => {
-                Err(self.take_back(request, fault).await.into())
-            }
-            claimed => Ok(claimed?),
-        }
+        let claimed = self.claim_once(request, Some(is_owned)).await;
+        let refused = match (claimed, self.verdict.get()) {
+            (Err(fault), _) if fault.class == Class::Unconfirmed => fault,
+            // It has met another server meanwhile.
+            (Ok(Claim::Owned(_)), Err(fault)) => fault,
+            (claimed, _) => return Ok(claimed?),
+        };
+        Err(self.take_back(request, refused).await.into())
     }
 
     async fn renew(
@@ -372,7 +375,7 @@ impl Store for RedisStore {
     }
 
     /// Looks through all keys of every primary (`SCAN`, which the user needs a right for): for operators, not for requests.
-    /// What another process claims meanwhile may stay.
+    /// What another process claims meanwhile may stay. Where a primary of a Cluster is not in reach, it fails.
     async fn erase_scope(&self, scope: &[u8; 16]) -> Result<u64, StoreError> {
         let (pattern, length) = form::names(&self.prefix, scope);
         let mut erased = 0;

@@ -67,8 +67,12 @@ impl Target {
         }
     }
 
-    /// Connects, and may be called again and again; `at_most` bounds what other nodes of a Cluster wait for one.
-    pub(super) fn connector(&self, access: &Access, at_most: Duration) -> Result<Connector, Fault> {
+    /// Connects, and may be called again and again; `patience` bounds what the other nodes of a Cluster wait for one.
+    pub(super) fn connector(
+        &self,
+        access: &Access,
+        patience: Duration,
+    ) -> Result<Connector, Fault> {
         if self.is_encrypted() && rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(Fault::new(Class::Fatal, NO_PROVIDER));
         }
@@ -110,8 +114,8 @@ impl Target {
             Self::Cluster(nodes) => {
                 // While it looks for a node that hangs, it serves nobody: short against the time of a call.
                 let mut client = ClusterClientBuilder::new(nodes.clone())
-                    .connection_timeout(at_most / 6)
-                    .response_timeout(at_most / 6)
+                    .connection_timeout(patience)
+                    .response_timeout(patience)
                     .overall_response_timeout(None);
                 if let Some(certificates) = certificates {
                     client = client.certs(certificates);

@@ -107,6 +107,22 @@ async fn a_server_that_is_down_is_asked_with_growing_pauses() {
     eventually("the proxy is connected to", claimed).await;
 }
 
+/// Connecting works, and nothing else does.
+#[tokio::test]
+async fn a_replica_that_is_connected_to_again_and_again_is_so_with_growing_pauses() {
+    let (server, _proxy, connects, store) = world(Duration::from_millis(500)).await;
+    for command in ["ACL SETUSER default -info", "REPLICAOF 127.0.0.1 1"] {
+        server.ask::<()>(command).await.unwrap();
+    }
+
+    claim_for(Duration::from_secs(3), &store).await;
+
+    assert!((3..10).contains(&connects.begun()), "{}", connects.begun());
+    server.ask::<()>("REPLICAOF NO ONE").await.unwrap();
+    let claimed = async || store.claim(&request(key(1))).await.ok();
+    eventually("the primary is met", claimed).await;
+}
+
 #[tokio::test]
 async fn who_gives_up_waiting_for_a_connection_leaves_it_to_the_others() {
     let (_server, proxy, connects, store) = world(Duration::from_millis(200)).await;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tower_idempotency::{Outcome, RedisStore, Settled, Store, StoreErrorKind, Warning};
+use tower_idempotency::{Claim, Outcome, RedisStore, Settled, Store, StoreErrorKind, Warning};
 
 use super::api::Api;
 use super::rights::RIGHTS;
-use super::verbs::{LEASE, completed, failed, key, own_key, request};
+use super::verbs::{LEASE, completed, failed, key, own_key, request, say};
 use crate::servers::{Server, within};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,7 +53,8 @@ async fn a_claim_that_no_replica_has_is_refused_and_runs_nothing() {
     let reasons = api.reasons();
     replica.cont();
 
-    assert_eq!(kind, StoreErrorKind::Ambiguous);
+    // It was taken back: nothing stands in the way of the next.
+    assert_eq!(kind, StoreErrorKind::Fatal);
     assert!(why.contains("0 of 1 replicas"), "{why}");
     assert!(took <= TIMEOUT, "{took:?}");
     assert_eq!(
@@ -69,6 +70,39 @@ async fn a_claim_that_no_replica_has_is_refused_and_runs_nothing() {
     assert_eq!(drained.left, 0, "the claim is given back");
     assert_eq!(api.post("k", "").await.status, 201);
     assert_eq!(api.executions("k"), 1);
+}
+
+#[tokio::test]
+async fn what_is_only_read_needs_no_replica() {
+    let (_server, replica, store) = world().await;
+    let api = Api::new(store);
+    let first = api.post("k", "").await;
+    let owner = own_key(api.layer.store(), 1).await;
+    replica.stop().await;
+
+    let replay = api.post("k", "").await;
+    let other = api.layer.store().claim(&request(key(1))).await;
+    replica.cont();
+
+    assert_eq!((replay.is_replay, replay.body), (true, first.body));
+    assert!(matches!(other, Ok(Claim::Existing(record)) if record.fence() == owner.fence()));
+}
+
+#[tokio::test]
+async fn a_completion_that_is_repeated_is_waited_for_again() {
+    let (server, replica, store) = world().await;
+    let owner = own_key(&store, 1).await;
+    replica.stop().await;
+    let first = store.complete(&owner, &completed("done")).await;
+    // Another connection has written nothing by itself.
+    say(&server, "CLIENT KILL TYPE normal").await;
+    let second = store.complete(&owner, &completed("done")).await;
+    replica.cont();
+
+    assert_eq!(failed(first).0, StoreErrorKind::Ambiguous);
+    assert_eq!(failed(second).0, StoreErrorKind::Ambiguous);
+    let third = store.complete(&owner, &completed("done")).await;
+    assert_eq!(third.unwrap(), Settled::Applied);
 }
 
 #[tokio::test]
@@ -101,7 +135,7 @@ async fn a_mark_that_no_replica_has_is_not_made_known() {
     assert_eq!(&first.body[..], b"k 1 not marked");
 }
 
-/// The claim is applied, and nobody hears of the replicas: it is given back until its lease is over.
+/// The claim is applied, and nobody hears of the replicas: it is taken back.
 #[tokio::test]
 async fn a_user_who_may_not_wait_is_told_so_and_runs_nothing() {
     let user = format!("on >secret ~idem:1:* {RIGHTS}");

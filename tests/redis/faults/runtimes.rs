@@ -5,10 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tower_idempotency::Store;
+use tower_idempotency::{RedisStore, Store};
 
 use super::verbs::{EachVerb, key, own_key, patient, request, within_time};
-use crate::servers::{Held, Proxy, Server};
+use crate::servers::{Held, Proxy, Server, eventually};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn runtimes() -> [Runtime; 2] {
     [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap())
@@ -83,4 +85,30 @@ fn a_store_serves_another_runtime_after_its_own_was_dropped_as_it_connected() {
         own_key(&store, 2).await;
     });
     drop(server);
+}
+
+/// The connection is being made in a runtime that nobody drives any more.
+#[test]
+fn a_store_serves_another_runtime_while_its_own_stands_still_as_it_connects() {
+    let [first, second] = runtimes();
+    let server = second.block_on(Server::start());
+    let store = first.block_on(async {
+        let store = RedisStore::builder()
+            .timeout(SECOND)
+            .connect_timeout(SECOND);
+        let store = store.connect(&server.url()).await.unwrap();
+        own_key(&store, 1).await;
+        server.ask::<()>("CLIENT KILL TYPE normal").await.ok();
+        // Polled once, and given up: the next connection is begun and not made.
+        let refused = request(key(2));
+        let claim = store.claim(&refused);
+        let _ = tokio::time::timeout(Duration::from_millis(1), claim).await;
+        store
+    });
+
+    second.block_on(async {
+        let claimed = async || store.claim(&request(key(3))).await.ok();
+        eventually("the store has another connection", claimed).await;
+    });
+    drop(first);
 }

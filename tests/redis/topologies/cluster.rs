@@ -258,11 +258,7 @@ async fn replicas_are_waited_for_on_the_node_of_the_key() {
 
     let answer = claim(&store, number).await;
 
-    assert_eq!(
-        kind(&answer),
-        Some(StoreErrorKind::NotApplied),
-        "{answer:?}"
-    );
+    assert_eq!(kind(&answer), Some(StoreErrorKind::Fatal), "{answer:?}");
     replica.cont();
 }
 

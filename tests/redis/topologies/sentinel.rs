@@ -83,12 +83,8 @@ async fn a_claim_that_no_replica_has_is_refused_where_one_is_waited_for() {
 
     let refused = claim(&store, 2).await;
 
-    // It was given back: nothing stands in the way of the next.
-    assert_eq!(
-        kind(&refused),
-        Some(StoreErrorKind::NotApplied),
-        "{refused:?}"
-    );
+    // It was taken back: nothing stands in the way of the next.
+    assert_eq!(kind(&refused), Some(StoreErrorKind::Fatal), "{refused:?}");
     assert!(store.inspect(&key(2)).await.unwrap().is_none());
     sentinel.replica().cont();
 }
