@@ -204,7 +204,7 @@ impl RedisStoreBuilder {
         let target = Target::parse(url)?;
         // What waits for replicas must not be taken for a node that hangs.
         let waits = self.wait.map_or(Duration::ZERO, |wait| wait.at_most);
-        let patience = self.connect_timeout.min(self.timeout) / 6 + waits;
+        let patience = (self.connect_timeout.min(self.timeout) / 6).saturating_add(waits);
         let connector = target.connector(&self.access, patience)?;
         self.connected(connector, target.to_string()).await
     }

@@ -161,7 +161,7 @@ impl Maker {
         Arc::new(Attempt {
             made,
             begun: Instant::now() + delay,
-            patience: at_most + LONGEST_PAUSE,
+            patience: at_most.saturating_add(LONGEST_PAUSE),
             pause,
         })
     }

@@ -223,7 +223,7 @@ async fn settings_may_be_as_large_and_as_small_as_they_can_be() {
     // No replica is there, and none comes.
     let patient = builder
         .timeout(Duration::from_secs(1))
-        .wait(usize::MAX, Duration::MAX);
+        .wait(1, Duration::MAX);
     let patient = within(patient.connect(&server.url())).await.unwrap();
     let (kind, why) = failed(within(patient.claim(&request(key(99)))).await);
     assert_eq!(kind, StoreErrorKind::Ambiguous, "{why}");

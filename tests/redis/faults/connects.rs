@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use redis::Client;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client};
 use tokio::time::{Instant, sleep};
 use tower_idempotency::{RedisStore, Store};
 
@@ -176,7 +176,11 @@ async fn a_connection_that_has_died_in_silence_costs_half_of_a_deadline() {
         } else {
             alive.clone()
         };
-        async move { client.get_multiplexed_async_connection().await }
+        async move {
+            let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+            let made = client.get_multiplexed_async_connection_with_config(&patient);
+            made.await
+        }
     };
     let timeout = Duration::from_secs(4);
     let store = RedisStore::builder().timeout(timeout);
