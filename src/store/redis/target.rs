@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::cluster::ClusterClientBuilder;
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult,
@@ -116,7 +117,8 @@ impl Target {
                 let mut client = ClusterClientBuilder::new(nodes.clone())
                     .connection_timeout(patience)
                     .response_timeout(patience)
-                    .overall_response_timeout(None);
+                    .overall_response_timeout(None)
+                    .tcp_settings(prompt());
                 if let Some(certificates) = certificates {
                     client = client.certs(certificates);
                 }
@@ -171,6 +173,7 @@ fn wrong(why: &str) -> Fault {
 
 fn info(url: &str) -> Result<ConnectionInfo, Fault> {
     url.into_connection_info()
+        .map(|info| info.set_tcp_settings(prompt()))
         .map_err(|error| wrong(&error.to_string()))
 }
 
@@ -195,6 +198,12 @@ fn nodes(scheme: &str, hosts: &str, port: u16, tail: &str) -> Result<Vec<Connect
     nodes.collect()
 }
 
+/// Without Nagle's algorithm, which keeps the end of a long record, and a verb behind another one, until the server has
+/// acknowledged what went before.
+fn prompt() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
 /// No time-outs: whoever calls has one.
 fn patient() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
@@ -211,7 +220,8 @@ fn sentinel(nodes: &[ConnectionInfo], name: &str, access: &Access) -> RedisResul
     let redis = first.redis_settings();
     client = client
         .set_client_to_redis_db(redis.db())
-        .set_client_to_redis_protocol(redis.protocol());
+        .set_client_to_redis_protocol(redis.protocol())
+        .set_client_to_redis_tcp_settings(prompt());
     if let Some(username) = redis.username() {
         client = client.set_client_to_redis_username(username);
     }
@@ -292,6 +302,7 @@ mod tests {
                 (2, redis::ProtocolVersion::RESP3)
             );
             assert!(matches!(node.addr(), ConnectionAddr::TcpTls { .. }));
+            assert!(node.tcp_settings().nodelay());
         }
     }
 
