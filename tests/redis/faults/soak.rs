@@ -1,4 +1,4 @@
-//! Many clients, many keys, and a wire that breaks at random.
+//! Many clients, many keys, several processes' worth of stores, and wires that break at random.
 //!
 //! For longer: `SOAK_SECS=600 cargo test --all-features --test redis -- faults::soak --nocapture`
 
@@ -15,7 +15,10 @@ use tower_idempotency::RedisStore;
 use super::api::{Answer, Api};
 use crate::servers::{Proxy, Server, eventually, within};
 
-const CLIENTS: u64 = 32;
+const CLIENTS: usize = 32;
+const STORES: usize = 6;
+/// Between the requests of a client.
+const PAUSE: Duration = Duration::from_millis(10);
 /// One claim and one completion, each with a layer's time-out; and what a busy machine adds.
 const BOUND: Duration = Duration::from_secs(8);
 
@@ -43,8 +46,8 @@ impl Acknowledged {
     }
 }
 
-/// Sends each key until it is answered; each is another client's, too.
-async fn client(api: Api, number: u64, end: Instant, kept: Arc<Mutex<Acknowledged>>) {
+/// Sends each key until it is answered; each is another client's, too, at another store.
+async fn client(api: Api, number: usize, end: Instant, kept: Arc<Mutex<Acknowledged>>) {
     for round in 0.. {
         let key = format!("key-{}-{round}", number / 2);
         loop {
@@ -60,8 +63,9 @@ async fn client(api: Api, number: u64, end: Instant, kept: Arc<Mutex<Acknowledge
             {
                 break;
             }
-            sleep(Duration::from_millis(10)).await;
+            sleep(PAUSE).await;
         }
+        sleep(PAUSE).await;
     }
 }
 
@@ -74,25 +78,30 @@ async fn a_wire_that_breaks_at_random_runs_nothing_twice_and_loses_nothing() {
     let soak = env::var("SOAK_SECS").map_or(30, |seconds| seconds.parse().unwrap());
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let store = RedisStore::connect(&format!("redis://{}", proxy.address())).await;
-    let api = Api::with(store.unwrap(), |layer| {
-        layer.store_timeout(Duration::from_secs(2))
-    });
+    let mut apis = Vec::new();
+    for _ in 0..STORES {
+        let store = RedisStore::connect(&format!("redis://{}", proxy.address())).await;
+        apis.push(Api::with(store.unwrap(), |layer| {
+            layer.store_timeout(Duration::from_secs(2))
+        }));
+    }
     let kept = Arc::<Mutex<Acknowledged>>::default();
     let end = Instant::now() + Duration::from_secs(soak);
-    proxy.cut_at_random(20_260_101, 0.02);
+    proxy.cut_at_random(20_260_101, 0.002);
 
     let clients = (0..CLIENTS).map(|number| {
-        let (api, kept) = (api.clone(), Arc::clone(&kept));
+        let (api, kept) = (apis[number % STORES].clone(), Arc::clone(&kept));
         tokio::spawn(client(api, number, end, kept))
     });
     for client in clients.collect::<Vec<_>>() {
         client.await.unwrap();
     }
     proxy.cut_at_random(0, 0.0);
-    let drained = within(api.layer.drain(Duration::from_secs(25))).await;
+    for api in &apis {
+        let drained = within(api.layer.drain(Duration::from_secs(25))).await;
+        assert_eq!(drained.left, 0);
+    }
 
-    assert_eq!(drained.left, 0);
     let kept = std::mem::take(&mut *kept.lock().unwrap());
     let (keys, cuts) = (kept.answers.len(), proxy.cuts());
     eprintln!(
@@ -100,25 +109,31 @@ async fn a_wire_that_breaks_at_random_runs_nothing_twice_and_loses_nothing() {
         kept.refused, kept.longest
     );
     assert!(
-        keys as u64 > 10 * soak && cuts as u64 > soak,
+        keys as u64 > 10 * soak && cuts as u64 > 2 * soak,
         "{keys} {cuts}"
     );
     assert!(kept.longest <= BOUND, "{:?}", kept.longest);
-    for (key, first) in kept.answers {
-        let retry = within(api.post(&key, "")).await;
-        assert!(
-            retry.is_replay && retry.body == first,
-            "{key} {retry:?} {first:?}"
-        );
-        assert_eq!(api.executions(&key), 1, "{key}");
+    let answers = kept.answers.into_iter().collect::<Vec<_>>();
+    for (number, some) in answers.chunks(100).enumerate() {
+        let retries = some
+            .iter()
+            .map(|(key, _)| apis[number % STORES].post(key, ""));
+        let retries = within(futures_util::future::join_all(retries)).await;
+        for ((key, first), retry) in some.iter().zip(retries) {
+            assert!(retry.is_replay, "{key} {retry:?}");
+            assert_eq!(retry.body, *first, "{key}");
+            let executions = apis.iter().map(|api| api.executions(key));
+            assert_eq!(executions.sum::<u32>(), 1, "{key}");
+        }
     }
 
     let few = async || {
         let clients = server.info("clients", "connected_clients").await?;
-        // One of them asks.
-        (clients.parse::<u32>().unwrap() <= 3).then_some(())
+        // One asks.
+        (clients.parse::<usize>().unwrap() <= STORES + 2).then_some(())
     };
     eventually("nearly all connections are closed", few).await;
-    let few = async || (Handle::current().metrics().num_alive_tasks() <= 8).then_some(());
+    let few =
+        async || (Handle::current().metrics().num_alive_tasks() <= 2 * STORES + 6).then_some(());
     eventually("nearly all tasks have ended", few).await;
 }
