@@ -11,6 +11,7 @@ mod scripts;
 mod settings;
 mod store;
 mod target;
+mod verbs;
 
 pub use builder::RedisStoreBuilder;
 pub use store::RedisStore;
