@@ -152,8 +152,11 @@ impl RedisStore {
 
     /// Frees a key that was claimed where too few replicas have it, or under settings that break the promise.
     async fn take_back(&self, request: &ClaimRequest, fault: Fault) -> Fault {
-        let Ok(Claim::Owned(owned)) = self.claim_once(request, None).await else {
-            return fault;
+        let owned = match self.claim_once(request, None).await {
+            Ok(Claim::Owned(owned)) => owned,
+            // Another's by now.
+            Ok(_) => return fault.taken_back(),
+            Err(_) => return fault.after(true),
         };
         let owner = Owner::new(*request.key(), owned.fence(), request.claim_id());
         let freed = match owned.attempt() {
@@ -161,8 +164,8 @@ impl RedisStore {
             _ => self.abandon(&owner).await,
         };
         match freed {
-            Ok(Settled::Applied) => fault.taken_back(),
-            _ => fault,
+            Ok(_) => fault.taken_back(),
+            Err(_) => fault.after(true),
         }
     }
 }

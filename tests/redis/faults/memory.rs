@@ -10,7 +10,7 @@ use super::api::Api;
 use super::verbs::{
     LEASE, completed, failed, find, key, name, own, own_key, patient, payload, request, say, tell,
 };
-use crate::servers::{Server, eventually, within};
+use crate::servers::{Proxy, Server, eventually, within};
 
 const MENDING: &str = "CONFIG SET maxmemory-policy noeviction";
 
@@ -208,4 +208,31 @@ async fn a_policy_that_changes_is_found_by_a_ping_and_by_the_next_connection() {
         store.ping().await.unwrap();
         store.release(&next).await.unwrap();
     }
+}
+
+/// The claim that finds it is taken back; where the answer to that is lost, the claim is in doubt.
+#[tokio::test]
+async fn a_claim_that_meets_a_server_that_evicts_is_taken_back_or_in_doubt() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let store = patient(&format!("redis://{}", proxy.address())).await;
+    own_key(&store, 1).await;
+    let meet = async |number, policy: &str| {
+        say(&server, &format!("CONFIG SET maxmemory-policy {policy}")).await;
+        proxy.cut().await;
+        failed(within(store.claim(&request(key(number)))).await)
+    };
+
+    let (kind, why) = meet(2, "allkeys-lru").await;
+    let left = store.inspect(&key(2)).await.unwrap();
+    say(&server, "CONFIG SET maxmemory-policy noeviction").await;
+    own_key(&store, 3).await;
+    // A claim has two arguments more.
+    proxy.cut_replies_to("*5\r\n$7\r\nEVALSHA", usize::MAX);
+    let (kind_in_doubt, _) = meet(4, "allkeys-lru").await;
+
+    assert_eq!(kind, StoreErrorKind::Fatal, "{why}");
+    assert!(why.contains(MENDING), "{why}");
+    assert!(left.is_none(), "{left:?}");
+    assert_eq!(kind_in_doubt, StoreErrorKind::Ambiguous);
 }
