@@ -407,6 +407,7 @@ pub use store::error::{BoxError, StoreError, StoreErrorKind};
 pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use store::redis::{RedisStore, RedisStoreBuilder};
+pub use store::statement::{Dialect, Parameter, Statement};
 pub use store::traits::Store;
 
 #[cfg(doctest)]

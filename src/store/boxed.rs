@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
 use crate::store::error::StoreError;
+use crate::store::statement::Statement;
 use crate::store::traits::{ErasedStore, Store};
 
 /// Any store, its type erased: for a layer whose store is chosen at run time.
@@ -91,5 +92,13 @@ impl Store for BoxStore {
 
     fn advice(&self) -> Vec<&'static str> {
         self.0.advice()
+    }
+
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        self.0.completion(owner, completed)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
 use crate::store::error::StoreError;
+use crate::store::statement::Statement;
 use crate::store::traits::Store;
 
 use kept::{Deleted, Kept};
@@ -236,5 +237,13 @@ impl<St: Store> Store for Cached<St> {
 
     fn advice(&self) -> Vec<&'static str> {
         self.store.advice()
+    }
+
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        self.store.completion(owner, completed)
     }
 }

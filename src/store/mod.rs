@@ -13,5 +13,6 @@ pub(crate) mod error;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod statement;
 pub(crate) mod traits;
 pub(crate) mod wire;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
 use crate::store::error::StoreError;
+use crate::store::statement::Statement;
 
 /// Where records live.
 ///
@@ -147,6 +148,21 @@ pub trait Store: Send + Sync + 'static {
     fn advice(&self) -> Vec<&'static str> {
         Vec::new()
     }
+
+    /// What [`complete`](Store::complete) would do, as a statement for a transaction of the handler's. The default is
+    /// `None`: this store is not in a database that a handler could write to as well.
+    ///
+    /// # Errors
+    ///
+    /// Where the payload cannot be written at all. Nothing was sent.
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        let _ = (owner, completed);
+        Ok(None)
+    }
 }
 
 /// One store behind several layers.
@@ -199,6 +215,14 @@ impl<St: Store> Store for Arc<St> {
     fn advice(&self) -> Vec<&'static str> {
         Store::advice(&**self)
     }
+
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        Store::completion(&**self, owner, completed)
+    }
 }
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -226,6 +250,11 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn settled<'a>(&'a self, key: &'a RecordKey, fence: Fence, at_most: Duration) -> Boxed<'a, ()>;
     fn fullness(&self) -> Option<u8>;
     fn advice(&self) -> Vec<&'static str>;
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError>;
 }
 
 impl<St: Store> ErasedStore for St {
@@ -280,5 +309,13 @@ impl<St: Store> ErasedStore for St {
 
     fn advice(&self) -> Vec<&'static str> {
         Store::advice(self)
+    }
+
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        Store::completion(self, owner, completed)
     }
 }

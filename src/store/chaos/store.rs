@@ -18,6 +18,7 @@ use crate::drive;
 use crate::key::{Fence, RecordKey};
 use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
 use crate::store::error::{StoreError, StoreErrorKind};
+use crate::store::statement::Statement;
 use crate::store::traits::Store;
 
 /// A store that fails by seed, around any other: for tests of services, and of stores.
@@ -351,6 +352,14 @@ impl<St: Store> Store for ChaosStore<St> {
 
     fn advice(&self) -> Vec<&'static str> {
         self.store.advice()
+    }
+
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        self.store.completion(owner, completed)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::store::claim::{
     Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled, State,
 };
 use crate::store::error::{BoxError, StoreError, StoreErrorKind};
+use crate::store::statement::Statement;
 use crate::store::traits::Store;
 
 /// Encrypts what any other store keeps of responses: who reads that store, its backups or its traffic, reads none of
@@ -210,5 +211,14 @@ impl<St: Store> Store for Encrypted<St> {
 
     fn advice(&self) -> Vec<&'static str> {
         self.store.advice()
+    }
+
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        let sealed = self.seal(owner.key(), completed)?;
+        self.store.completion(owner, &sealed)
     }
 }
