@@ -124,6 +124,31 @@ pub(crate) fn completed(
     Completed::new(payload, tombstone, retention)
 }
 
+/// The first answer of an outcome that a transaction of the handler's has recorded: what a replay will show, and of the
+/// handler's response what is never kept. Where the response itself was not recorded, it stays as it is.
+pub(crate) fn as_recorded<R: Body>(
+    config: &Config,
+    head: &mut response::Parts,
+    captured: Captured<R>,
+    payload: &Bytes,
+) -> Captured<R> {
+    let Ok(Snapshot::Response {
+        status,
+        headers,
+        body,
+        trailers,
+    }) = wire::decode(payload)
+    else {
+        return captured;
+    };
+    let given = std::mem::replace(&mut head.headers, headers);
+    for (name, value) in config.headers.not_kept(&given) {
+        head.headers.append(name, value.clone());
+    }
+    head.status = status;
+    Captured::Whole(Buffered::new(body, trailers))
+}
+
 /// The recorded response, marked as such.
 pub(crate) fn replay<R: Body>(
     config: &Config,

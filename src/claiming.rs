@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::event::Warning;
 use crate::keeper::Keeper;
 use crate::shield::shielded;
+use crate::store::boxed::BoxStore;
 use crate::store::claim::{Claim, ClaimRequest, Settled};
 use crate::store::error::{Reason, StoreError, StoreErrorKind, late};
 use crate::store::traits::Store;
@@ -42,6 +43,38 @@ impl<St> Clone for Core<St> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
+            config: self.config.clone(),
+            bounds: Arc::clone(&self.bounds),
+            waiting: Arc::clone(&self.waiting),
+            keeper: Arc::clone(&self.keeper),
+        }
+    }
+}
+
+/// A [`Core`] whose store may be any.
+pub(crate) trait AnyCore: Send + Sync {
+    fn config(&self) -> &Config;
+    fn bounds(&self) -> &Arc<Bounds>;
+    fn store(&self) -> BoxStore;
+    fn boxed(&self) -> Core<BoxStore>;
+}
+
+impl<St: Store> AnyCore for Core<St> {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn bounds(&self) -> &Arc<Bounds> {
+        &self.bounds
+    }
+
+    fn store(&self) -> BoxStore {
+        BoxStore::shared(Arc::clone(&self.store))
+    }
+
+    fn boxed(&self) -> Core<BoxStore> {
+        Core {
+            store: Arc::new(self.store()),
             config: self.config.clone(),
             bounds: Arc::clone(&self.bounds),
             waiting: Arc::clone(&self.waiting),

@@ -1,18 +1,21 @@
 //! What a handler sees of the layer.
 
+use std::any::TypeId;
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
 use crate::bounds::Bounds;
+use crate::claiming::AnyCore;
 use crate::drive::{caught, within};
 use crate::error::LeaseLost;
+use crate::fingerprint::Fingerprint;
+use crate::future::Progress;
 use crate::key::{ChildKey, Fence, IdempotencyKey, RecordKey};
 use crate::lease::Lease;
+use crate::lock::Lock;
 use crate::policy::Mode;
-use crate::store::boxed::BoxStore;
 use crate::store::claim::{Owner, Settled};
 use crate::store::traits::Store;
 
@@ -42,18 +45,19 @@ struct Context {
     key: IdempotencyKey,
     record: RecordKey,
     claim: Option<Claimed>,
+    /// The steps of this attempt, and the types of their values.
+    steps: Mutex<Vec<(RecordKey, TypeId)>>,
 }
 
 /// What there is only under protection.
 pub(crate) struct Claimed {
-    /// Tells the layer and its clones from others.
-    pub(crate) bounds: Arc<Bounds>,
-    pub(crate) mode: Mode,
-    pub(crate) store: BoxStore,
+    /// The layer that has claimed.
+    pub(crate) core: Arc<dyn AnyCore>,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) owner: Owner,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) attempt: u32,
     pub(crate) lease: Arc<Lease>,
-    pub(crate) store_timeout: Duration,
 }
 
 impl Idempotency {
@@ -62,6 +66,7 @@ impl Idempotency {
             key: IdempotencyKey::new(key),
             record,
             claim,
+            steps: Mutex::default(),
         }))
     }
 
@@ -95,16 +100,39 @@ impl Idempotency {
         self.0.claim.is_some()
     }
 
+    /// What there is only under protection.
+    pub(crate) fn claimed(&self) -> Option<&Claimed> {
+        self.0.claim.as_ref()
+    }
+
+    pub(crate) fn record_key(&self) -> &RecordKey {
+        &self.0.record
+    }
+
+    /// Whether the values of this step are of that type, as far as this attempt has seen.
+    pub(crate) fn is_step_of(&self, step: &RecordKey, type_id: TypeId) -> bool {
+        self.0.steps.with(|steps| {
+            let known = steps.iter().find(|(known, _)| known == step);
+            let is_known = known.is_some();
+            let is_same = known.is_none_or(|(_, known)| *known == type_id);
+            if !is_known {
+                steps.push((*step, type_id));
+            }
+            is_same
+        })
+    }
+
     /// Whether a layer that acts has claimed the request.
     pub(crate) fn is_enforced(&self) -> bool {
         let claim = self.0.claim.as_ref();
-        claim.is_some_and(|claim| claim.mode == Mode::Enforce)
+        claim.is_some_and(|claim| claim.core.config().mode == Mode::Enforce)
     }
 
     /// Whether this is a claim of that record, by the layer with these bounds or a clone of it.
     pub(crate) fn is_claim_of(&self, record: &RecordKey, bounds: &Arc<Bounds>) -> bool {
         let claim = self.0.claim.as_ref();
-        claim.is_some_and(|claim| Arc::ptr_eq(&claim.bounds, bounds)) && self.0.record == *record
+        let is_by_it = |claim: &Claimed| Arc::ptr_eq(claim.core.bounds(), bounds);
+        claim.is_some_and(is_by_it) && self.0.record == *record
     }
 
     /// Returns when another attempt may own this operation: stop, if that is still possible. Never returns
@@ -139,10 +167,7 @@ impl Idempotency {
     pub async fn point_of_no_return(&self) -> Result<(), LeaseLost> {
         let claim = self.0.claim.as_ref().ok_or(LeaseLost::UNPROTECTED)?;
         let Claimed {
-            store,
-            owner,
-            lease,
-            ..
+            core, owner, lease, ..
         } = claim;
         // What a handler has left behind may come when its key is being freed.
         if lease.is_lost() || !lease.commit() {
@@ -150,7 +175,8 @@ impl Idempotency {
         }
         let sent_at = Instant::now();
         // A store that panics has failed, and must not take the handler with it.
-        let renewal = || caught(Store::renew(store, owner, lease.length(), true));
+        let store = core.store();
+        let renewal = || caught(Store::renew(&store, owner, lease.length(), true));
         let mark = async {
             match renewal().await {
                 Ok(Ok(settled)) => Ok(Ok(settled)),
@@ -158,7 +184,7 @@ impl Idempotency {
                 Ok(Err(_)) | Err(_) => renewal().await,
             }
         };
-        match within(claim.store_timeout, mark).await {
+        match within(core.config().store_timeout, mark).await {
             Some(Ok(Ok(Settled::Applied | Settled::Tombstoned))) => {
                 lease.renewed(sent_at, true);
                 Ok(())

@@ -10,7 +10,7 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::answer::{Verdict, decide, judge, refuse};
+use crate::answer::{Verdict, as_recorded, decide, judge, refuse};
 use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::Captured;
 use crate::claiming::Core;
@@ -18,7 +18,7 @@ use crate::context::Idempotency;
 use crate::event::{Event, Outcome};
 use crate::framing::fingerprint_of_version;
 use crate::future::Progress;
-use crate::guard::{Ownership, Settlement, lengthened};
+use crate::guard::{Ended, Ownership, Settlement, lengthened};
 use crate::identify::{Identity, identify};
 use crate::key::ClaimId;
 use crate::on_lost::OnLost;
@@ -27,7 +27,7 @@ use crate::reconcile::reconcile;
 use crate::refusal::RefusalCode;
 use crate::run::{Readiness, Run, run};
 use crate::snapshot::REPLAYED;
-use crate::store::claim::{Claim, ClaimRequest, Settled};
+use crate::store::claim::{Claim, ClaimRequest};
 use crate::store::traits::Store;
 use crate::unowned::{Instead, Unowned, answer_unowned, run_unowned};
 use crate::upload::Upload;
@@ -91,16 +91,16 @@ where
             config.report(|| Event::executed(identity.record_key, attempt, recorded));
         }
     };
-    let (mut head, captured) = match run {
+    let (mut head, mut captured) = match run {
         Run::Responded(head, captured) => (head, captured),
         Run::Failed(error) => {
-            ownership.give_up().await;
-            report(false);
+            let ended = ownership.give_up().await;
+            report(matches!(ended, Ended::ByHandler(_)));
             return Err(error);
         }
         Run::Panicked(panic) => {
-            ownership.give_up().await;
-            report(false);
+            let ended = ownership.give_up().await;
+            report(matches!(ended, Ended::ByHandler(_)));
             resume_unwind(panic);
         }
         Run::NotStarted => {
@@ -114,12 +114,17 @@ where
     };
     let settlement = decide(config, &head, &captured, &ownership);
     let completes = matches!(settlement, Settlement::Complete(_));
-    let settled = ownership.settle(settlement).await;
-    let recorded = completes && matches!(settled, Some(Settled::Applied | Settled::Tombstoned));
+    let ended = ownership.settle(settlement).await;
+    let by_handler = matches!(ended, Ended::ByHandler(_));
+    let recorded = by_handler || completes && ended.is_applied();
 
     // 5. Answer. A layer that only looks leaves the response as it is.
     report(recorded);
     if config.mode == Mode::Enforce {
+        // What a transaction of the handler's has recorded is the outcome, whatever came after it.
+        if let Ended::ByHandler(payload) = &ended {
+            captured = as_recorded(config, &mut head, captured, payload);
+        }
         head.headers.remove(&REPLAYED);
         head.extensions.insert(Outcome::Executed { recorded });
     }

@@ -8,22 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::bounds::Share;
 use crate::claiming::{Core, Unclaimed};
 use crate::clock;
 use crate::context::{Claimed, Idempotency};
-use crate::drive::until;
+use crate::drive::{caught, until, within};
+use crate::entrusted::Trust;
 use crate::event::{Event, Warning};
+use crate::fingerprint::Fingerprint;
 use crate::future::Progress;
 use crate::key::RecordKey;
 use crate::lease::Lease;
 use crate::policy::{Mode, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::renewals::Renewals;
-use crate::store::boxed::BoxStore;
-use crate::store::claim::{Claim, ClaimRequest, Completed, Owned, Owner, Settled, TakeOver};
+use crate::store::claim::{Claim, ClaimRequest, Completed, Owned, Owner, Settled, State, TakeOver};
 use crate::store::error::{Reason, StoreError, StoreErrorKind};
 use crate::store::traits::Store;
 
@@ -129,12 +131,30 @@ impl Settlement {
     }
 }
 
+/// How a record was ended.
+pub(crate) enum Ended {
+    /// As it was to be, or the store refused that.
+    As(Settled),
+    /// By a transaction of the handler's, with this payload.
+    ByHandler(Bytes),
+    /// The store failed: settling goes on beside the request.
+    Later,
+}
+
+impl Ended {
+    /// Whether what was to be written is written.
+    pub(crate) fn is_applied(&self) -> bool {
+        matches!(self, Self::As(Settled::Applied | Settled::Tombstoned))
+    }
+}
+
 /// The ownership of one record, from the claim to its settlement.
 ///
 /// Dropped before it was settled, it settles what can be settled without waiting; the lease does the rest.
 pub(crate) struct Ownership<St: Store> {
     renewals: Renewals<St>,
     progress: Arc<Progress>,
+    fingerprint: Fingerprint,
     attempt: u32,
     started: AtomicBool,
     decided: Option<Settlement>,
@@ -158,6 +178,7 @@ impl<St: Store> Ownership<St> {
                 lease: Arc::new(Lease::new(request.lease(), sent_at, owned.lease_left())),
             },
             progress,
+            fingerprint: *request.fingerprint(),
             attempt: owned.attempt(),
             started: AtomicBool::new(false),
             decided: None,
@@ -201,14 +222,14 @@ impl<St: Store> Ownership<St> {
 
     /// The handler's view of this ownership.
     pub(crate) fn context(&self, key: &str) -> Idempotency {
+        let core: Arc<Core<St>> = Arc::clone(self.core());
         let claimed = Claimed {
-            bounds: Arc::clone(&self.core().bounds),
-            mode: self.core().config.mode,
-            store: BoxStore::shared(Arc::clone(&self.core().store)),
+            core,
+            progress: Arc::clone(&self.progress),
             owner: self.renewals.owner,
+            fingerprint: self.fingerprint,
             attempt: self.attempt,
             lease: Arc::clone(&self.renewals.lease),
-            store_timeout: self.core().config.store_timeout,
         };
         Idempotency::new(key, *self.renewals.owner.key(), Some(claimed))
     }
@@ -232,8 +253,12 @@ impl<St: Store> Ownership<St> {
         self.renewals.renew().await
     }
 
-    /// Settles; `None` where the store failed: then settling goes on beside the request.
-    pub(crate) async fn settle(mut self, settlement: Settlement) -> Option<Settled> {
+    /// Settles, unless a transaction of the handler's has done so.
+    pub(crate) async fn settle(mut self, settlement: Settlement) -> Ended {
+        if let Some(payload) = self.by_handler().await {
+            self.ends(Settled::Applied);
+            return Ended::ByHandler(payload);
+        }
         if self.has_started() {
             // Who blocked its thread hears of it only now.
             self.renewals.tell_of_loss();
@@ -244,8 +269,13 @@ impl<St: Store> Ownership<St> {
         let first_try = self.renewals.settling(ends_lease, first_try).await;
         let reason = match first_try {
             Ok(settled) => {
+                // A COMMIT may have been under way until this came.
+                if let Some(payload) = self.by_handler().await {
+                    self.ends(Settled::Applied);
+                    return Ended::ByHandler(payload);
+                }
                 self.ends(settled);
-                return Some(settled);
+                return Ended::As(settled);
             }
             Err(reason) => reason,
         };
@@ -260,11 +290,40 @@ impl<St: Store> Ownership<St> {
             let _unsettled = unsettled;
             self.settle_in_the_end(settlement).await;
         });
-        None
+        Ended::Later
+    }
+
+    /// What a transaction of the handler's has recorded.
+    async fn by_handler(&self) -> Option<Bytes> {
+        match self.renewals.lease.entrusted.get() {
+            Trust::Nothing => None,
+            Trust::Committed(payload) => Some(payload),
+            // Boxed: it would be a large part of every exchange, and happens to few.
+            Trust::Unknown => Box::pin(self.look_for_completion()).await,
+        }
+    }
+
+    /// Asks the store whether the handler has completed the record.
+    ///
+    /// Fences do not repeat where transactions are: a completed record with the fence of this claim was completed by it.
+    async fn look_for_completion(&self) -> Option<Bytes> {
+        let (core, owner) = (self.core(), &self.renewals.owner);
+        let look = caught(core.store.inspect(owner.key()));
+        let Some(Ok(Ok(Some(record)))) = within(core.config.store_timeout, look).await else {
+            return None;
+        };
+        let State::Completed { payload } = record.state() else {
+            return None;
+        };
+        if record.fence() != owner.fence() {
+            return None;
+        }
+        self.renewals.lease.entrusted.commit(payload.clone());
+        Some(payload.clone())
     }
 
     /// Gives up without an outcome.
-    pub(crate) fn give_up(self) -> impl Future<Output = Option<Settled>> {
+    pub(crate) fn give_up(self) -> impl Future<Output = Ended> {
         let settlement = self.without_outcome();
         self.settle(settlement)
     }
@@ -287,6 +346,7 @@ impl<St: Store> Ownership<St> {
         match self.renewals.settling(ends_lease, settling).await {
             // It may have been the first try that removed it.
             Ok(Settled::Missing) if matches!(settlement, Settlement::Release) => self.ended = true,
+            Ok(_) if self.by_handler().await.is_some() => self.ends(Settled::Applied),
             Ok(settled) => self.ends(settled),
             Err(reason) => self.warn(Warning::GivenUp, reason),
         }
@@ -346,7 +406,7 @@ impl<St: Store> Ownership<St> {
 
 impl<St: Store> Drop for Ownership<St> {
     fn drop(&mut self) {
-        if self.ended {
+        if self.ended || self.renewals.lease.entrusted.is_committed() {
             return;
         }
         let settlement = (self.decided.take()).unwrap_or_else(|| self.without_outcome());

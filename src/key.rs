@@ -90,6 +90,17 @@ impl RecordKey {
         &self.key
     }
 
+    /// The record of a step of this operation: of the same scope.
+    pub(crate) fn step(&self, name: &str) -> Self {
+        let mut framed = Framed::new(b"s1");
+        framed.field(&self.key);
+        framed.field(name.as_bytes());
+        Self {
+            scope: self.scope,
+            key: framed.finish(),
+        }
+    }
+
     /// A name for calls to other services: a UUID (version 8, RFC 9562) derived from this record and `name`.
     pub(crate) fn child(&self, name: &str) -> ChildKey {
         let mut framed = Framed::new(b"d1");

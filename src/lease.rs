@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::entrusted::Entrusted;
 
 /// A lease, seen from the process that holds it.
 ///
@@ -23,6 +24,8 @@ pub(crate) struct Lease {
     committed: OnceLock<bool>,
     confirmed: AtomicBool,
     told: AtomicBool,
+    /// Whether a transaction of the handler's ends the record.
+    pub(crate) entrusted: Entrusted,
     signal: Notify,
 }
 
@@ -38,6 +41,7 @@ impl Lease {
             committed: OnceLock::new(),
             confirmed: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            entrusted: Entrusted::default(),
             signal: Notify::new(),
         }
     }

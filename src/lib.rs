@@ -309,6 +309,7 @@ mod context;
 pub mod cors;
 mod drive;
 mod endpoint;
+mod entrusted;
 mod error;
 mod event;
 mod exchange;
@@ -354,7 +355,9 @@ mod service;
 mod shield;
 mod snapshot;
 mod source;
+mod step;
 mod store;
+mod transaction;
 mod unowned;
 mod upload;
 mod waiting;
@@ -392,6 +395,7 @@ pub use refusal::{Refusal, RefusalCode};
 pub use scope::{Anonymous, Scope};
 pub use service::IdempotencyService;
 pub use source::KeyFrom;
+pub use step::StepError;
 pub use store::boxed::BoxStore;
 #[cfg(feature = "cache")]
 pub use store::cached::Cached;
@@ -409,6 +413,7 @@ pub use store::memory::MemoryStore;
 pub use store::redis::{RedisStore, RedisStoreBuilder};
 pub use store::statement::{Dialect, Parameter, Statement};
 pub use store::traits::Store;
+pub use transaction::{Completion, TransactionError};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -10,7 +10,7 @@ use crate::body::Buffered;
 use crate::config::Config;
 use crate::drive::{caught, within};
 use crate::grpc::{GRPC_STATUS, is_grpc};
-use crate::guard::{Ownership, Settlement};
+use crate::guard::{Ended, Ownership, Settlement};
 use crate::identify::Identity;
 use crate::key::IdempotencyKey;
 use crate::on_lost::{Lost, Reconcile, Reconciled};
@@ -66,12 +66,13 @@ pub(crate) async fn reconcile<St: Store>(
     let completed = completed(config, &head, whole.as_ref(), ownership.record_key());
     let (payload, tombstone) = (completed.payload().clone(), completed.tombstone().clone());
     let payload = match ownership.settle(Settlement::Complete(completed)).await {
-        Some(Settled::Applied) => payload,
-        Some(Settled::Tombstoned) => tombstone,
-        Some(Settled::FencedOut | Settled::Missing) => {
+        Ended::As(Settled::Applied) => payload,
+        Ended::As(Settled::Tombstoned) => tombstone,
+        Ended::ByHandler(payload) => payload,
+        Ended::As(Settled::FencedOut | Settled::Missing) => {
             return Err(Instead::Refuse(config.refusal(RefusalCode::InProgress)));
         }
-        None => {
+        Ended::Later => {
             return Err(Instead::Refuse(
                 config.refusal(RefusalCode::StoreUnavailable),
             ));

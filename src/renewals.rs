@@ -89,7 +89,10 @@ impl<St: Store> Renewals<St> {
                 Ok(settled)
             }
             Ok(settled) => {
-                lease.lose();
+                // A transaction of the handler's may have completed the record. If not, the lease ends by itself.
+                if !lease.entrusted.is_something() {
+                    lease.lose();
+                }
                 Ok(settled)
             }
             failed => failed,
@@ -114,6 +117,9 @@ impl<St: Store> Renewals<St> {
     /// Does what is due; says when the next turn is, if there is one.
     async fn turn(&self) -> Option<Instant> {
         let stop = self.stop();
+        if self.lease.entrusted.is_committed() {
+            return None;
+        }
         let is_over = stop.is_some_and(|stop| Instant::now() >= stop);
         let goes_on = !is_over
             && match self.renew().await {
@@ -124,7 +130,7 @@ impl<St: Store> Renewals<St> {
                     true
                 }
             };
-        if !goes_on {
+        if is_over {
             self.lease.lose();
         }
         self.tell_of_loss();

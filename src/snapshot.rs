@@ -46,13 +46,25 @@ impl HeaderRules {
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-        headers.iter().filter(|(name, _)| {
-            !is_never_kept(name)
-                && self.key.as_ref() != Some(name)
-                && !self.drop.contains(name)
-                && (self.keep.contains(name) || is_kept_by_default(name))
-                && !is_named_by_connection(headers, name)
-        })
+        headers.iter().filter(|(name, _)| self.keeps(headers, name))
+    }
+
+    /// All others.
+    pub(crate) fn not_kept<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+        headers
+            .iter()
+            .filter(|(name, _)| !self.keeps(headers, name))
+    }
+
+    fn keeps(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        !is_never_kept(name)
+            && self.key.as_ref() != Some(name)
+            && !self.drop.contains(name)
+            && (self.keep.contains(name) || is_kept_by_default(name))
+            && !is_named_by_connection(headers, name)
     }
 
     /// The `Location`, where it is kept.
