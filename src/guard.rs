@@ -215,6 +215,11 @@ impl<St: Store> Ownership<St> {
         self.renewals.lease.is_lost()
     }
 
+    /// Returns when another attempt may own the record.
+    pub(crate) async fn lost(&self) {
+        self.renewals.lease.lost().await;
+    }
+
     /// Whether too little is left of the lease to begin with.
     pub(crate) fn is_short(&self) -> bool {
         self.renewals.lease.is_short()

@@ -90,8 +90,25 @@ impl RecordKey {
         &self.key
     }
 
-    /// The record of a step of this operation: of the same scope.
-    pub(crate) fn step(&self, name: &str) -> Self {
+    /// The record of a [step](crate::Idempotency::step) of this operation, of the same scope: the digest of a tag, this
+    /// key and the name of the step, pinned by `tests/vectors.json`.
+    ///
+    /// [`Store::forget`](crate::Store::forget) of the operation leaves its steps, so that they are not run again.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use http::Method;
+    /// use tower_idempotency::{IdempotencyLayer, Scope};
+    ///
+    /// let layer = IdempotencyLayer::default().scope(Scope::shared());
+    /// let order = layer.record_key(b"", &Method::POST, "/orders", "order_456");
+    /// let charge = order.step("charge");
+    /// assert_eq!(charge.scope(), order.scope());
+    /// assert_ne!(charge, order);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn step(&self, name: &str) -> Self {
         let mut framed = Framed::new(b"s1");
         framed.field(&self.key);
         framed.field(name.as_bytes());

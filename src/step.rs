@@ -32,8 +32,8 @@ impl Idempotency {
     ///
     /// A step is a claim of its own, on a record that is derived from the operation's: with the lease of the operation,
     /// renewed while it runs, kept for its retention from the step's begin. What it costs are two round trips to the
-    /// store, one where the value is there. While another attempt is at the same step, this one waits for it; two
-    /// never run it at the same time while the store's leases hold.
+    /// store, one where the value is there. While another attempt is at the same step, this one waits for it. Two never
+    /// run it at the same time: work whose lease is lost is dropped, before it is polled again.
     ///
     /// **Not promised:** that a step whose process was killed in its midst runs once. It is run again, as nobody knows how
     /// far it came: what it calls should recognise a second call, by [`child`](Self::child). A value that is an error is
@@ -100,15 +100,20 @@ impl Idempotency {
         };
 
         ownership.start();
-        let value = match ownership.executing(caught(work())).await {
-            Ok(Ok(value)) => value,
-            Ok(Err(error)) => {
+        let ended = ownership.executing(unless_lost(&ownership, caught(work())));
+        let value = match ended.await {
+            Some(Ok(Ok(value))) => value,
+            Some(Ok(Err(error))) => {
                 ownership.give_up().await;
                 return Err(StepError::Failed(error));
             }
-            Err(panic) => {
+            Some(Err(panic)) => {
                 ownership.give_up().await;
                 resume_unwind(panic);
+            }
+            None => {
+                ownership.give_up().await;
+                return Err(StepError::LeaseLost);
             }
         };
 
@@ -184,6 +189,16 @@ async fn claim_step<E>(
             (true, State::Completed { payload }) => return Ok(Step::Done(payload.clone())),
             (true, State::InFlight { .. }) => wait(claim, core, &key, record.fence()).await,
         }
+    }
+}
+
+/// Drives the work of a step, as long as the step is this attempt's: its successor must not run beside it. A process that
+/// has stood still looks at its lease before it goes on.
+async fn unless_lost<F: Future>(ownership: &Ownership<BoxStore>, work: F) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        () = ownership.lost() => None,
+        output = work => Some(output),
     }
 }
 

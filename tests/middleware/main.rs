@@ -25,5 +25,6 @@ mod secrets;
 mod semantics;
 mod sources;
 mod spy;
+mod steps;
 mod support;
 mod vectors;

@@ -1,4 +1,4 @@
-//! The published test vectors of record keys, principals, fingerprints and child keys.
+//! The published test vectors of record keys, principals, fingerprints, child keys and steps.
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request};
@@ -15,7 +15,7 @@ use crate::support::{Body, Handler, created, keyed, post, send};
 fn rows(table: &str, published: usize) -> Vec<Value> {
     let vectors: Value = serde_json::from_str(include_str!("../vectors.json")).unwrap();
     let tables = vectors.as_object().unwrap();
-    assert_eq!(tables.len(), 8, "a table that no test reads");
+    assert_eq!(tables.len(), 9, "a table that no test reads");
     let rows = tables[table].as_array().unwrap().clone();
     assert_eq!(rows.len(), published, "{table}");
     rows
@@ -254,5 +254,18 @@ async fn child_keys_are_the_published_ones() {
         let answer = send(&service, keyed(text(&row, "key"), "a")).await;
 
         assert_eq!(answer.text(), text(&row, "child_key"), "{row}");
+    }
+}
+
+#[test]
+fn step_keys_are_the_published_ones() {
+    for row in rows("step_keys", 7) {
+        let layer = IdempotencyLayer::default().namespace(text(&row, "namespace"));
+        let operation = layer.record_key(b"", &Method::POST, "/charges", text(&row, "key"));
+
+        let step = operation.step(text(&row, "step"));
+
+        assert_eq!(step.key()[..], bytes(&row, "key_hex"), "{row}");
+        assert_eq!(step.scope(), operation.scope(), "{row}");
     }
 }

@@ -1,0 +1,268 @@
+//! Steps that fail, and stores that fail under them.
+
+use tower_idempotency::{Claim, Completed, Owner};
+
+use super::*;
+use crate::spy::Spy;
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_not_recorded() {
+    let service = stepping(&IdempotencyLayer::default(), |key, execution| async move {
+        let work = async || match execution {
+            1 => Err("declined"),
+            number => Ok(number),
+        };
+        told(key.try_step("charge", work).await)
+    });
+
+    let first = send(&service, keyed("k", "x")).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("Failed(\"declined\")", "2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panicked_or_was_dropped_runs_again() {
+    let service = stepping(&IdempotencyLayer::default(), |key, execution| async move {
+        let work = async || {
+            match execution {
+                1 => std::panic::resume_unwind(Box::new("step")),
+                2 => std::future::pending().await,
+                _ => {}
+            }
+            execution
+        };
+        match tokio::time::timeout(SECOND, key.step("charge", work)).await {
+            Ok(step) => told(step),
+            Err(_) => failed(),
+        }
+    });
+
+    let first = tokio::spawn(service.clone().oneshot(keyed("k", "x"))).await;
+    let second = send(&service, keyed("k", "x")).await;
+    let third = send(&service, keyed("k", "x")).await;
+
+    assert!(first.is_err());
+    assert_eq!((second.text(), third.text()), ("failed", "3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_name_is_for_one_type() {
+    let service = stepping(&IdempotencyLayer::default(), |key, execution| async move {
+        if execution == 1 {
+            let number = key.step("a", async || 7_u32).await;
+            let other = key.step("a", async || 7_i64).await;
+            assert!(matches!(number, Ok(7)));
+            return told(other);
+        }
+        // A release in which the step has changed.
+        told(key.step("a", async || "seven".to_owned()).await)
+    });
+
+    let [first, second] = [
+        send(&service, keyed("k", "x")).await,
+        send(&service, keyed("k", "x")).await,
+    ];
+
+    assert_eq!((first.text(), second.text()), ("OtherType", "OtherType"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_freed_key_with_other_parameters_does_not_get_the_value() {
+    let provider = Provider::default();
+    let charges = provider.clone();
+    let service = stepping(&IdempotencyLayer::default(), move |key, execution| {
+        let provider = provider.clone();
+        async move {
+            let step = key.step("a", async || provider.charge()).await;
+            if execution == 1 { failed() } else { told(step) }
+        }
+    });
+
+    send(&service, plain("k", "1 Euro")).await;
+    let other = send(&service, plain("k", "2 Euro")).await;
+    let first = send(&service, plain("k", "1 Euro")).await;
+
+    assert_eq!((other.text(), first.text()), ("OtherRequest", "1"));
+    assert_eq!(charges.charges(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_too_large_is_told_of_and_the_step_is_not_run_again() {
+    // Two quotes are part of the JSON.
+    for (length, said) in [(98, "Ok"), (99, "TooLarge")] {
+        let provider = Provider::default();
+        let charges = provider.clone();
+        let layer = IdempotencyLayer::default().max_kept_response(100);
+        let service = stepping(&layer, move |key, _| {
+            let provider = provider.clone();
+            async move {
+                let work = async || {
+                    provider.charge();
+                    "x".repeat(length)
+                };
+                let step = key.step("a", work).await;
+                let mut response = told(step.map(|_| "Ok"));
+                *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+                response
+            }
+        });
+
+        for _ in 0..2 {
+            assert_eq!(send(&service, keyed("k", "x")).await.text(), said);
+        }
+        assert_eq!(charges.charges(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_no_json_is_told_of_and_the_step_is_not_run_again() {
+    let provider = Provider::default();
+    let charges = provider.clone();
+    let service = stepping(&IdempotencyLayer::default(), move |key, _| {
+        let provider = provider.clone();
+        async move {
+            let work = async || {
+                provider.charge();
+                std::collections::BTreeMap::from([(vec![1], 1)])
+            };
+            told(key.step("a", work).await.map(|_| "Ok"))
+        }
+    });
+
+    let first = send(&service, keyed("k", "x")).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert!(first.text().starts_with("Value("), "{}", first.text());
+    assert_eq!((second.text(), charges.charges()), ("TooLarge", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_store_fails_first_the_work_is_not_run() {
+    let store = Scripted::new();
+    let (scripted, provider) = (store.clone(), Provider::default());
+    let charges = provider.clone();
+    let service = stepping(
+        &IdempotencyLayer::new(store.clone()),
+        move |key, execution| {
+            let (store, provider) = (scripted.clone(), provider.clone());
+            async move {
+                if execution == 1 {
+                    store.always(Verb::Claim, Fault::Before(StoreErrorKind::NotApplied));
+                }
+                let step = key.step("a", async || provider.charge()).await;
+                store.heal();
+                told(step)
+            }
+        },
+    );
+
+    let first = send(&service, keyed("k", "x")).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("Store(\"scripted\")", "1"));
+    assert_eq!(charges.charges(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_applied_and_not_answered_is_given_back() {
+    let store = Scripted::new();
+    let scripted = store.clone();
+    let service = stepping(
+        &IdempotencyLayer::new(store.clone()),
+        move |key, execution| {
+            let store = scripted.clone();
+            async move {
+                if execution == 1 {
+                    store.always(Verb::Claim, Fault::After(StoreErrorKind::Ambiguous));
+                }
+                let step = key.step("a", async || execution).await;
+                store.heal();
+                told(step)
+            }
+        },
+    );
+
+    let first = send(&service, keyed("k", "x")).await;
+    tokio::time::sleep(SECOND).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("Store(\"scripted\")", "2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_the_store_did_not_take_is_recorded_later() {
+    let store = Scripted::new();
+    let (scripted, provider) = (store.clone(), Provider::default());
+    let charges = provider.clone();
+    let service = stepping(
+        &IdempotencyLayer::new(store.clone()),
+        move |key, execution| {
+            let (store, provider) = (scripted.clone(), provider.clone());
+            async move {
+                if execution == 1 {
+                    store.next(Verb::Complete, Fault::Before(StoreErrorKind::NotApplied));
+                }
+                told(key.step("a", async || provider.charge()).await)
+            }
+        },
+    );
+
+    let first = send(&service, keyed("k", "x")).await;
+    tokio::time::sleep(SECOND).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("NotRecorded", "1"));
+    assert_eq!(charges.charges(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_without_room_is_told_of() {
+    let layer = IdempotencyLayer::new(MemoryStore::new().max_records(1));
+    let service = stepping(&layer, |key, _| async move {
+        told(key.step("a", async || 1).await)
+    });
+
+    assert_eq!(send(&service, keyed("k", "x")).await.text(), "Full");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_protection_there_are_no_steps() {
+    let store = Scripted::new();
+    store.always(Verb::Claim, Fault::Before(StoreErrorKind::NotApplied));
+    let layer = IdempotencyLayer::new(store).on_store_error(OnStoreError::RunUnprotected);
+    let service = stepping(&layer, |key, _| async move {
+        told(key.step("a", async || 1).await)
+    });
+
+    assert_eq!(send(&service, keyed("k", "x")).await.text(), "Unprotected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+    let spy = Spy::new();
+    let service = stepping(
+        &IdempotencyLayer::new(spy.clone()),
+        |key, execution| async move {
+            let step = key.step("a", async || 1).await;
+            if execution == 1 { failed() } else { told(step) }
+        },
+    );
+    send(&service, keyed("k", "x")).await;
+    // The record of the step, written by something else.
+    let step = spy.claims().pop().unwrap();
+    spy.forget(step.key(), true).await.unwrap();
+    let Claim::Owned(owned) = spy.claim(&step).await.unwrap() else {
+        panic!("it is there again");
+    };
+    let owner = Owner::new(*step.key(), owned.fence(), step.claim_id());
+    let garbage = Completed::new("garbage".into(), "garbage".into(), 60 * SECOND);
+    spy.complete(&owner, &garbage).await.unwrap();
+
+    let answer = send(&service, keyed("k", "x")).await;
+
+    assert_eq!(
+        answer.text(),
+        "Store(\"the record of the step cannot be read\")"
+    );
+}
