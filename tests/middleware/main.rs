@@ -27,4 +27,5 @@ mod sources;
 mod spy;
 mod steps;
 mod support;
+mod transactions;
 mod vectors;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tower_idempotency::{
-    Claim, ClaimRequest, Completed, Fence, Forgotten, MemoryStore, Owned, Owner, Record, RecordKey,
-    Settled, Store, StoreError, StoreErrorKind,
+    Claim, ClaimRequest, Completed, Dialect, Fence, Forgotten, MemoryStore, Owned, Owner,
+    Parameter, Record, RecordKey, Settled, Statement, Store, StoreError, StoreErrorKind,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +54,20 @@ pub(crate) struct Scripted {
     completed_bytes: AtomicUsize,
     yields: usize,
     pub(crate) advice: Mutex<Vec<&'static str>>,
+    entrusted: Mutex<Option<(Owner, Completed)>>,
 }
 
 impl Scripted {
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// What COMMIT does to the completion that was made last.
+    pub(crate) async fn commit(&self) {
+        let entrusted = self.entrusted.lock().unwrap().take();
+        let (owner, completed) = entrusted.expect("a completion was made");
+        let settled = self.memory.complete(&owner, &completed).await.unwrap();
+        assert_eq!(settled, Settled::Applied);
     }
 
     /// Every call yields so often before and after it is applied.
@@ -218,6 +228,19 @@ impl Store for Scripted {
 
     fn advice(&self) -> Vec<&'static str> {
         self.advice.lock().unwrap().clone()
+    }
+
+    /// As of a database, whose transactions are committed by [`commit`](Self::commit).
+    fn completion(
+        &self,
+        owner: &Owner,
+        completed: &Completed,
+    ) -> Result<Option<Statement>, StoreError> {
+        *self.entrusted.lock().unwrap() = Some((*owner, completed.clone()));
+        let key = Parameter::Bytes(Bytes::copy_from_slice(owner.key().key()));
+        let parameters = [key.clone(), Parameter::Integer(1), key];
+        let statement = Statement::new(Dialect::Postgres, "complete", "confirm", parameters);
+        Ok(Some(statement))
     }
 }
 
