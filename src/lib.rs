@@ -291,6 +291,7 @@
 //! | `canonical-json` | no | [`FingerprintPolicy`]: JSON bodies in canonical form (RFC 8785), members in- and excluded |
 //! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
 //! | `redis` | no | `RedisStore`: one truth for many processes, in Redis or Valkey, on one node, behind Sentinels or in a Cluster |
+//! | `sqlite` | no | `SqliteStore`: durable on one machine, in a file, with nothing to install |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -371,6 +372,12 @@ pub mod redis {
     pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 }
 
+#[cfg(feature = "sqlite")]
+#[doc = include_str!("store/sqlite/sqlite.md")]
+pub mod sqlite {
+    pub use crate::store::sqlite::{SqliteStore, SqliteStoreBuilder};
+}
+
 pub use body::{RequestBody, ResponseBody};
 pub use context::Idempotency;
 #[cfg(feature = "axum")]
@@ -411,6 +418,8 @@ pub use store::error::{BoxError, StoreError, StoreErrorKind};
 pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use store::redis::{RedisStore, RedisStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use store::statement::{Dialect, Parameter, Statement};
 pub use store::traits::Store;
 pub use transaction::{Completion, TransactionError};

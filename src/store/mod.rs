@@ -13,6 +13,8 @@ pub(crate) mod error;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
 pub(crate) mod statement;
 pub(crate) mod traits;
 pub(crate) mod wire;
