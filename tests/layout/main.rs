@@ -14,8 +14,8 @@ mod tokens;
 const LEVELS: &[&str] = &[
     "body bounds canonical clock cors drive fingerprint grpc keeper key lock pointer quoted shield snapshot store/error",
     "endpoint error event future key_policy lease on_lost policy refusal store/claim store/statement",
-    "config form framing parameters scope source store/traits store/wire",
-    "answer capture claiming context guard identify reconcile renewals run store/boxed store/cached store/chaos store/encrypted store/memory store/redis unowned upload waiting",
+    "config form framing parameters scope source store/polling store/traits store/wire",
+    "answer capture claiming context guard identify reconcile renewals run store/boxed store/cached store/chaos store/encrypted store/memory store/postgres store/redis unowned upload waiting",
     "conformance exchange",
     "service",
     "knobs layer limits",
