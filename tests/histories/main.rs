@@ -14,7 +14,7 @@
 //! `FROM=5000000` begins with that seed. A history that fails prints its seed, its store and its trace; it replays exactly.
 //!
 //! Another store is one function in `under_test.rs` and one line below. It takes its time from the given clock, and does
-//! not wait for anything but timers, because time is paused.
+//! not wait for anything but timers, because time is paused; one that does goes into an `Elsewhere`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
@@ -24,6 +24,7 @@ mod broken;
 mod check;
 mod client;
 mod clock;
+mod elsewhere;
 mod handler;
 mod hook;
 mod model;
@@ -53,6 +54,7 @@ macro_rules! histories {
 }
 
 histories! {
+    elsewhere
     encrypted
     memory
     polling

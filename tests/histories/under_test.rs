@@ -10,6 +10,8 @@ use tower_idempotency::{
     Keyring, MemoryStore, Owner, Record, RecordKey, Settled, Store, StoreError,
 };
 
+use crate::elsewhere::Elsewhere;
+
 /// Makes an empty store by this clock.
 pub(crate) type Mount = dyn Fn(&ChaosClock) -> Mounted + Sync;
 
@@ -46,6 +48,18 @@ pub(crate) fn encrypted(clock: &ChaosClock) -> Mounted {
     let encrypted = Encrypted::new(Arc::clone(&memory), keyring).compress(true);
     Mounted {
         store: BoxStore::new(encrypted),
+        size: Box::new(move || memory.len()),
+    }
+}
+
+/// As a store that waits for threads of its own.
+pub(crate) fn elsewhere(clock: &ChaosClock) -> Mounted {
+    let elsewhere = Elsewhere::new(clock, |sent| async move {
+        MemoryStore::with_clock(move || sent.now())
+    });
+    let memory = elsewhere.store();
+    Mounted {
+        store: BoxStore::new(elsewhere),
         size: Box::new(move || memory.len()),
     }
 }
