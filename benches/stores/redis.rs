@@ -1,63 +1,25 @@
-//! What the verbs of a store cost its server, against bare commands on the same server in the same run.
-//!
-//! ```text
-//! cargo bench --bench stores
-//! ```
-//!
-//! It starts a private Redis, of the binary `redis-server` (`apt-get install redis-server`). CPU is that of the server, by
-//! its own account; rounds of each kind follow each other in turn, and the median of their ratios is shown. Read the
-//! figures as ratios within one run.
+//! `RedisStore` against bare commands on the same server, a private one of the binary `redis-server`
+//! (`apt-get install redis-server`). CPU is that of the server, by its own account.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
-#![expect(clippy::print_stdout, reason = "it prints a table")]
-
-#[path = "../tests/support/redis/mod.rs"]
+#[path = "../../tests/support/redis/mod.rs"]
 mod servers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use servers::Server;
-use tower_idempotency::{
-    Claim, ClaimId, ClaimRequest, Completed, Fingerprint, Owner, RecordKey, RedisStore, Settled,
-    Store,
-};
+use tower_idempotency::RedisStore;
 
-/// A response of half a kilobyte and its headers, in the wire form.
-const RECORD: usize = 548;
-const TASKS: u64 = 64;
+use crate::{RECORD, RETENTION, ROUNDS, TASKS, at_once, first, median, replay};
+
 const CALLS: u64 = 20_000;
-const ROUNDS: usize = 5;
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-const LEASE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 struct Bench {
     store: Arc<RedisStore>,
     connection: MultiplexedConnection,
-}
-
-fn record_key(number: u64) -> RecordKey {
-    let mut key = [9; 32];
-    key[..8].copy_from_slice(&number.to_be_bytes());
-    RecordKey::from_parts([8; 16], key)
-}
-
-fn request(number: u64) -> ClaimRequest {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&number.to_be_bytes());
-    let fingerprint = Fingerprint::from_parts(1, [3; 32]);
-    ClaimRequest::new(
-        record_key(number),
-        ClaimId::from_bytes(id),
-        fingerprint,
-        LEASE,
-        RETENTION,
-    )
 }
 
 /// As long as that of a record.
@@ -69,32 +31,6 @@ fn bare_name(number: u64) -> Vec<u8> {
 }
 
 impl Bench {
-    async fn claim(&self, number: u64) -> Claim {
-        self.store.claim(&request(number)).await.unwrap()
-    }
-
-    async fn first(&self, number: u64, bytes: usize) {
-        let Claim::Owned(owned) = self.claim(number).await else {
-            panic!("{number} is new")
-        };
-        let owner = Owner::new(
-            record_key(number),
-            owned.fence(),
-            request(number).claim_id(),
-        );
-        let completed = Completed::new(
-            vec![b'r'; bytes].into(),
-            Bytes::from_static(b"t"),
-            RETENTION,
-        );
-        let settled = self.store.complete(&owner, &completed).await.unwrap();
-        assert_eq!(settled, Settled::Applied);
-    }
-
-    async fn replay(&self, number: u64) {
-        assert!(matches!(self.claim(number).await, Claim::Existing(_)));
-    }
-
     async fn set(&self, number: u64, bytes: usize) {
         let mut set = redis::cmd("SET");
         set.arg(bare_name(number)).arg(vec![b'r'; bytes]);
@@ -138,13 +74,7 @@ impl Bench {
 
         server.ask::<()>("FLUSHALL").await.unwrap();
         let before = self.memory().await;
-        let call = &call;
-        join_all((0..TASKS).map(|task| async move {
-            for number in (task..RECORDS).step_by(TASKS as usize) {
-                call(number).await;
-            }
-        }))
-        .await;
+        at_once(TASKS, RECORDS, call).await;
         (self.memory().await - before) / RECORDS as f64
     }
 
@@ -154,22 +84,11 @@ impl Bench {
 
         let first = NEXT.fetch_add(calls, Ordering::Relaxed);
         let (cpu, began) = (self.cpu().await, Instant::now());
-        let call = &call;
-        join_all((0..tasks).map(|task| async move {
-            for number in (task..calls).step_by(tasks as usize) {
-                call(first + number).await;
-            }
-        }))
-        .await;
+        at_once(tasks, calls, async |number| call(first + number).await).await;
         let waited = began.elapsed().as_secs_f64() * tasks as f64;
         let cpu = self.cpu().await - cpu;
         [cpu, waited].map(|seconds| seconds * 1e6 / calls as f64)
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Prints the medians of rounds of (ours, bare).
@@ -183,8 +102,7 @@ fn print(what: &str, bare: &str, goal: &str, rounds: &[([f64; 2], [f64; 2])]) {
     );
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
+pub(crate) async fn run() {
     let server = Server::builder().start().await;
     let store = Arc::new(RedisStore::connect(&server.url()).await.unwrap());
     let connection = server.connect().await;
@@ -202,7 +120,9 @@ async fn main() {
     for (tasks, calls) in [(TASKS, CALLS), (1, CALLS / 8)] {
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            let ours = bench.measure(tasks, calls, async |it| bench.first(it, RECORD).await);
+            let ours = bench.measure(tasks, calls, async |it| {
+                first(&*bench.store, it, RECORD).await
+            });
             let ours = ours.await;
             let bare = bench.measure(tasks, calls, async |it| {
                 bench.set(it, 88).await;
@@ -218,7 +138,7 @@ async fn main() {
         let keys = 1_000;
         let base = u64::MAX - bytes as u64 * 10_000;
         for number in 0..keys {
-            bench.first(base + number, bytes).await;
+            first(&*bench.store, base + number, bytes).await;
             bench.set(base + number, bytes).await;
         }
         for tasks in [TASKS, 1] {
@@ -229,7 +149,7 @@ async fn main() {
             let mut rounds = Vec::new();
             for _ in 0..ROUNDS {
                 let ours = bench.measure(tasks, calls, async |it| {
-                    bench.replay(base + it % keys).await
+                    replay(&*bench.store, base + it % keys).await
                 });
                 let ours = ours.await;
                 let bare =
@@ -243,7 +163,7 @@ async fn main() {
     }
 
     let ours = bench
-        .grown(&server, async |it| bench.first(it, RECORD).await)
+        .grown(&server, async |it| first(&*bench.store, it, RECORD).await)
         .await;
     let bare = bench
         .grown(&server, async |it| bench.set(it, RECORD).await)
