@@ -366,6 +366,12 @@ mod waiting;
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 
+#[cfg(feature = "postgres")]
+#[doc = include_str!("store/postgres/postgres.md")]
+pub mod postgres {
+    pub use crate::store::postgres::{PostgresStore, PostgresStoreBuilder};
+}
+
 #[cfg(feature = "redis")]
 #[doc = include_str!("store/redis/redis.md")]
 pub mod redis {
@@ -416,6 +422,8 @@ pub use store::encrypted::{Encrypted, EncryptionKey, InvalidEncryptionKey, Keyri
 pub use store::error::{BoxError, StoreError, StoreErrorKind};
 #[cfg(feature = "memory")]
 pub use store::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use store::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]

@@ -11,6 +11,10 @@ pub(crate) mod encrypted;
 pub(crate) mod error;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) mod polling;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(feature = "sqlite")]

@@ -6,7 +6,6 @@ mod connection;
 mod fault;
 mod form;
 mod link;
-mod polling;
 mod scripts;
 mod settings;
 mod store;

@@ -9,7 +9,6 @@ use super::client::{Answer, Call};
 use super::connection::text;
 use super::fault::{Class, Fault};
 use super::form::{self, HEADER, Kept, WINDOW};
-use super::polling::Pauses;
 use super::scripts::{self, Script};
 use super::store::RedisStore;
 use crate::key::{Fence, RecordKey};
@@ -17,6 +16,7 @@ use crate::store::claim::{
     Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled, State,
 };
 use crate::store::error::StoreError;
+use crate::store::polling::Pauses;
 use crate::store::traits::Store;
 
 /// So often a call looks again where what it has found is gone when it fetches the rest.

@@ -4,15 +4,16 @@
 
 #![allow(dead_code, unused_imports, reason = "each target uses its part of it")]
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep, timeout};
-
 mod builder;
 mod certificates;
 mod cluster;
+#[path = "../process/keeper.rs"]
 mod keeper;
+#[path = "../process/patience.rs"]
+mod patience;
+#[path = "../process/port.rs"]
 mod port;
+#[path = "../process/proxy.rs"]
 mod proxy;
 mod sentinel;
 mod server;
@@ -20,30 +21,8 @@ mod server;
 pub(crate) use builder::Builder;
 pub(crate) use cluster::{Cluster, Move};
 pub(crate) use keeper::Keeper;
+pub(crate) use patience::{PATIENCE, eventually, within};
 pub(crate) use port::Port;
 pub(crate) use proxy::{Held, Proxy};
 pub(crate) use sentinel::Sentinel;
 pub(crate) use server::Server;
-
-/// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Awaits what does not take long.
-pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("it takes too long")
-}
-
-/// Asks again and again until there is an answer.
-pub(crate) async fn eventually<T, F>(what: &str, mut answer: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
-    let begin = Instant::now();
-    loop {
-        if let Some(answer) = answer().await {
-            return answer;
-        }
-        assert!(begin.elapsed() < PATIENCE, "it takes too long until {what}");
-        sleep(Duration::from_millis(5)).await;
-    }
-}

@@ -41,7 +41,18 @@ while read -r verb; do
       ;;
   esac
 done
-[ -z "$server" ] || kill -KILL "$server"
+if [ -n "$server" ]; then
+  # What it has beside its files goes with it where it ends by itself; not for long.
+  if [ -n "${KEEPER_ASKS:-}" ]; then
+    kill -"$KEEPER_ASKS" "$server" && kill -CONT "$server"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+      jobs >jobs
+      grep -q Running jobs || break
+      sleep 0.1
+    done
+  fi
+  kill -KILL "$server" 2>/dev/null
+fi
 wait
 cd /
 # A child of the server, such as one that writes a snapshot, may still be at work for a moment.

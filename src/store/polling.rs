@@ -9,14 +9,14 @@ const FIRST_STEP: Duration = Duration::from_millis(25);
 const LONGEST_STEP: Duration = Duration::from_millis(250);
 
 /// Growing pauses, up to a bound in all.
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     start: Instant,
     at_most: Duration,
     step: Duration,
 }
 
 impl Pauses {
-    pub(super) fn new(at_most: Duration) -> Self {
+    pub(crate) fn new(at_most: Duration) -> Self {
         let (start, step) = (Instant::now(), FIRST_STEP);
         Self {
             start,
@@ -26,12 +26,12 @@ impl Pauses {
     }
 
     /// Waits a while, not much longer than until the lease ends; `false` at the bound.
-    pub(super) async fn pause(&mut self, lease_left: Duration) -> bool {
+    pub(crate) async fn pause(&mut self, lease_left: Duration) -> bool {
         let left = self.at_most.saturating_sub(self.start.elapsed());
         if left.is_zero() {
             return false;
         }
-        // The server counts in milliseconds: one later the lease is over.
+        // A server may count in milliseconds: one later the lease is over.
         let lease_end = lease_left.saturating_add(Duration::from_millis(1));
         sleep(jittered(self.step).min(lease_end).min(left)).await;
         self.step = (self.step * 2).min(LONGEST_STEP);

@@ -1,5 +1,7 @@
 //! Who ends a server when its test cannot.
 
+#![allow(dead_code, reason = "each target uses its part of it")]
+
 use std::env::temp_dir;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -26,9 +28,15 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Makes a directory for this program, which runs there when it is started.
     pub(crate) fn new(program: &str, arguments: &[&str]) -> Self {
+        Self::asking("", program, arguments)
+    }
+
+    /// The same for a program that is sent a signal, by its name without SIG, before it is killed at the end.
+    pub(crate) fn asking(signal: &str, program: &str, arguments: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", include_str!("keeper.sh"), "sh"]);
         shell.arg(temp_dir()).arg(program).args(arguments);
+        shell.env("KEEPER_ASKS", signal);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = shell.process_group(0).spawn().unwrap();
         let mut lines = (

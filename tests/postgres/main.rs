@@ -1,0 +1,8 @@
+//! PostgreSQL servers, as processes of a test's own.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
+
+#[path = "../support/postgres/mod.rs"]
+mod servers;
+mod store;

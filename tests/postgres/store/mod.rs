@@ -1,0 +1,3 @@
+//! The store over real servers.
+
+mod conforming;
