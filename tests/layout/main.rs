@@ -14,7 +14,7 @@ mod tokens;
 const LEVELS: &[&str] = &[
     "body bounds canonical clock cors drive entrusted fingerprint grpc keeper key lock pointer quoted shield snapshot store/error",
     "endpoint error event future key_policy lease on_lost policy refusal store/claim store/statement",
-    "config form framing parameters scope source store/traits store/wire",
+    "config form framing parameters scope source store/polling store/traits store/wire",
     "answer capture claiming context guard identify reconcile renewals run store/boxed store/cached store/chaos store/encrypted store/memory store/postgres store/redis store/sqlite unowned upload waiting",
     "conformance exchange step transaction",
     "service",
