@@ -37,6 +37,7 @@ mod serve;
 mod settings;
 #[path = "../common/stop.rs"]
 mod stop;
+mod storm;
 mod transfers;
 
 use std::env;
@@ -58,7 +59,8 @@ async fn main() -> ExitCode {
         ("serve", Ok(settings)) => serve::serve(&settings).await,
         ("provider", Ok(settings)) => provider::serve(&settings).await,
         ("books", Ok(settings)) => books::print(&settings).await,
-        (_, Ok(_)) => return refused("ledger migrate | serve | provider | books"),
+        ("storm", Ok(settings)) => storm::storm(&settings).await,
+        (_, Ok(_)) => return refused("ledger migrate | serve | provider | books | storm"),
     };
     match done {
         Ok(code) => code,

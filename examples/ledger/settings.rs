@@ -2,13 +2,14 @@
 
 use std::env;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::BoxError;
 
 pub(crate) struct Settings {
     database: Option<String>,
+    database_folder: Option<PathBuf>,
     /// Where the API listens.
     pub(crate) address: SocketAddr,
     /// Where the provider listens.
@@ -30,6 +31,7 @@ impl Settings {
         )?;
         Ok(Self {
             database: env::var("DATABASE_URL").ok(),
+            database_folder: env::var("DATABASE_FOLDER").ok().map(PathBuf::from),
             address: variable("ADDR", "127.0.0.1:3000", address, |value| {
                 value.parse().ok()
             })?,
@@ -50,6 +52,12 @@ impl Settings {
     pub(crate) fn database(&self) -> Result<&str, BoxError> {
         let url = self.database.as_deref();
         url.ok_or_else(|| "DATABASE_URL takes postgres://USER@HOST/DATABASE".into())
+    }
+
+    /// Only the storm needs it.
+    pub(crate) fn database_folder(&self) -> Result<&Path, BoxError> {
+        let folder = self.database_folder.as_deref();
+        folder.ok_or_else(|| "DATABASE_FOLDER takes the data directory of the database".into())
     }
 }
 
