@@ -64,12 +64,17 @@ fi
 (cd / && ${as[@]+"${as[@]}"} "$initdb" -D "$folder/data" -U postgres --auth=trust --no-sync) >"$folder/log" 2>&1 ||
   fail "initdb: $(tail -n 3 "$folder/log")"
 
+# What was written outlives the process without a sync, which is for machines that lose their power: a storm does not
+# wait for the disk.
+sync=on
+[ "${1:-}" != storm ] || sync=off
+
 # Whoever is killed is started again. It listens on a socket in the folder, on no port.
 database() {
   cd /
   while [ ! -e "$folder/over" ]; do
     ${as[@]+"${as[@]}"} "${initdb%/*}/postgres" -D "$folder/data" -c listen_addresses= \
-      -c "unix_socket_directories=$folder" || true
+      -c "unix_socket_directories=$folder" -c "fsync=$sync" || true
     sleep 0.1
   done
 }

@@ -27,7 +27,7 @@ pub(crate) struct Ledger {
 pub(crate) async fn serve(settings: &Settings) -> Result<ExitCode, BoxError> {
     let url = settings.database()?;
     let ledger = Ledger {
-        pool: connect(url).await?,
+        pool: pool(url)?,
         provider: Provider::at(settings.provider),
     };
 
@@ -73,11 +73,12 @@ pub(crate) async fn serve(settings: &Settings) -> Result<ExitCode, BoxError> {
 
 /// The handlers' pool; the store has connections of its own. Nothing in it waits for ever: a handler that hangs holds
 /// the rows of others.
-async fn connect(url: &str) -> Result<PgPool, sqlx::Error> {
+fn pool(url: &str) -> Result<PgPool, sqlx::Error> {
     let limits = [("statement_timeout", "5s"), ("lock_timeout", "3s")];
     let options = PgConnectOptions::from_str(url)?.options(limits);
     let pool = PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(Duration::from_secs(3));
-    pool.connect_with(options).await
+    // The store has seen that the server is there.
+    Ok(pool.connect_lazy_with(options))
 }

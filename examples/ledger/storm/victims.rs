@@ -12,7 +12,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::Kills;
 use super::dice::Dice;
 use crate::BoxError;
 
@@ -52,23 +51,15 @@ impl Program {
         Err(format!("ledger {part} does not start: see {}", log.display()).into())
     }
 
-    /// Kills it until there are no more kills; as it is then, and how often it was killed.
-    pub(super) async fn haunt(
-        mut self,
-        kills: Kills,
-        mut dice: Dice,
-    ) -> Result<(Self, u32), BoxError> {
-        let mut killed = 0;
-        loop {
+    /// Kills it so many times; as it is then.
+    pub(super) async fn haunt(mut self, kills: u32, mut dice: Dice) -> Result<Self, BoxError> {
+        for _ in 0..kills {
             sleep(dice.milliseconds(PAUSE)).await;
-            if !kills.take() {
-                return Ok((self, killed));
-            }
             // SIGKILL.
             self.child.kill().await?;
-            killed += 1;
             self = Self::start(self.part, &self.log).await?;
         }
+        Ok(self)
     }
 
     pub(super) async fn end(mut self) -> Result<(), BoxError> {
@@ -89,21 +80,17 @@ impl<'a> Database<'a> {
         Self { url, pid_file }
     }
 
-    pub(super) async fn haunt(self, kills: Kills, mut dice: Dice) -> Result<u32, BoxError> {
-        let mut killed = 0;
-        loop {
+    pub(super) async fn haunt(self, kills: u32, mut dice: Dice) -> Result<(), BoxError> {
+        for _ in 0..kills {
             sleep(dice.milliseconds(PAUSE)).await;
-            if !kills.take() {
-                return Ok(killed);
-            }
             let process = self.process().ok_or("the database is not running")?;
             let kill = Command::new("kill").args(["-KILL", &process]).status();
             if !kill.await?.success() {
                 return Err("the database cannot be killed".into());
             }
-            killed += 1;
             self.started_after(&process).await?;
         }
+        Ok(())
     }
 
     fn process(&self) -> Option<String> {
