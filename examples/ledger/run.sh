@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A private PostgreSQL, the provider and the API, until Ctrl-C; all that they leave is removed.
 # `run.sh storm` kills all three at random instead, while clients retry, and prints the books: see storm.sh.
-# Environment: ADDR and PROVIDER_ADDR (the first free ports from 3000 on), LEASE_SECS, PROFILE of cargo (dev).
+# Environment: ADDR and PROVIDER_ADDR (the first free ports from 3000 on), LEASE_SECS, PROFILE of cargo (dev),
+# LEDGER (the program where it is built; otherwise cargo does it).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -20,14 +21,17 @@ free_port() {
 }
 
 # Runs a part of the program in the place of this shell, so that signals are its own.
+cargo=(--quiet --locked --profile "${PROFILE:-dev}" --example ledger)
 ledger() {
-  exec cargo run --quiet --locked --profile "${PROFILE:-dev}" --example ledger -- "$1"
+  if [ -n "${LEDGER:-}" ]; then
+    exec "$LEDGER" "$1"
+  fi
+  exec cargo run "${cargo[@]}" -- "$1"
 }
 
 # On PATH, or where the packages put it, the latest version last.
 initdb=$(command -v initdb || find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
 [ -n "$initdb" ] || fail "PostgreSQL is missing. Install it: apt-get install postgresql"
-command -v cargo >/dev/null || fail "cargo is missing. Install Rust: https://rustup.rs"
 # PostgreSQL refuses to run as root.
 as=()
 if [ "$(id -u)" -eq 0 ]; then
@@ -35,10 +39,14 @@ if [ "$(id -u)" -eq 0 ]; then
   as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
 fi
 
-cargo build --quiet --locked --profile "${PROFILE:-dev}" --example ledger
+if [ -z "${LEDGER:-}" ]; then
+  command -v cargo >/dev/null || fail "cargo is missing. Install Rust: https://rustup.rs"
+  cargo build "${cargo[@]}"
+fi
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/ledger-XXXXXX")
 started=()
+database=
 finish() {
   trap - EXIT INT TERM
   : >"$folder/over"
@@ -47,10 +55,10 @@ finish() {
     kill -TERM "$process" 2>/dev/null || true
     wait "$process" 2>/dev/null || true
   done
-  if [ -s "$folder/data/postmaster.pid" ]; then
+  while [ -n "$database" ] && kill -0 "$database" 2>/dev/null; do
     kill -QUIT "$(head -n 1 "$folder/data/postmaster.pid")" 2>/dev/null || true
-  fi
-  wait
+    sleep 0.1
+  done
   rm -rf -- "$folder"
 }
 trap finish EXIT
@@ -70,7 +78,7 @@ sync=on
 [ "${1:-}" != storm ] || sync=off
 
 # Whoever is killed is started again. It listens on a socket in the folder, on no port.
-database() {
+keep_database() {
   cd /
   while [ ! -e "$folder/over" ]; do
     ${as[@]+"${as[@]}"} "${initdb%/*}/postgres" -D "$folder/data" -c listen_addresses= \
@@ -78,13 +86,18 @@ database() {
     sleep 0.1
   done
 }
-database >>"$folder/log" 2>&1 </dev/null &
+keep_database >>"$folder/log" 2>&1 </dev/null &
+database=$!
 
 export DATABASE_URL="postgres://postgres@localhost/postgres?host=$folder" DATABASE_FOLDER="$folder/data"
 export PROVIDER_FILE="$folder/provider.jsonl"
 export ADDR="${ADDR:-127.0.0.1:$(free_port 3000)}"
 export PROVIDER_ADDR="${PROVIDER_ADDR:-127.0.0.1:$(free_port $((${ADDR##*:} + 1)))}"
-(ledger migrate) || fail "PostgreSQL did not start: $(tail -n 3 "$folder/log")"
+SECONDS=0
+until why=$(ledger migrate 2>&1); do
+  [ "$SECONDS" -lt 60 ] || fail "PostgreSQL did not start: $why"
+  sleep 0.2
+done
 
 if [ "${1:-}" = storm ]; then
   export LEASE_SECS="${LEASE_SECS:-2}"

@@ -32,7 +32,7 @@ pub(crate) async fn storm(settings: &Settings) -> Result<ExitCode, BoxError> {
     let kills: u32 = variable("KILLS", "100", number, |value| value.parse().ok())?;
     let seed = variable("SEED", "by chance", number, |value| match value {
         "by chance" => Some(dice::seed()),
-        value => value.parse().ok(),
+        value => value.parse::<u32>().ok().map(u64::from),
     })?;
     let (url, folder) = (settings.database()?, settings.database_folder()?);
     let log = settings.charges.with_extension("log");

@@ -1,8 +1,8 @@
 //! A fake provider: a process of its own, which a request tells how to misbehave.
 //!
-//! The card says what happens: `declined` in it is declined, and at the first call with a key, since the process began,
+//! The card says what happens: with `declined` in it, it is declined; and the call by which a key is first heard of is
 //!
-//! * `failing`: 500, and nothing is charged;
+//! * `failing`: answered with 500, and nothing is charged;
 //! * `slow`: charged, and answered a second later;
 //! * `silent`: charged, and never answered.
 
@@ -22,7 +22,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::charges::{Charges, Outcome};
+use super::charges::{Charge, Charges, Outcome};
 use crate::settings::Settings;
 use crate::{BoxError, stop};
 
@@ -31,7 +31,7 @@ struct Till(Arc<Mutex<Inside>>);
 
 struct Inside {
     charges: Charges,
-    /// The keys that have come since the process began.
+    /// The keys that have come since the process began, with cards that fail.
     heard: HashSet<String>,
 }
 
@@ -70,30 +70,27 @@ async fn charge(
     let Some(key) = key.and_then(|value| value.to_str().ok()) else {
         return (StatusCode::BAD_REQUEST, "there is no Idempotency-Key").into_response();
     };
-    let card = wanted.card.as_str();
-    let is_first = till.inside().heard.insert(key.to_owned());
-    let does = |what| is_first && card.contains(what);
-
-    if does("failing") {
+    let fails = wanted.card.contains("failing");
+    if fails && till.inside().heard.insert(key.to_owned()) {
         return (StatusCode::INTERNAL_SERVER_ERROR, "it fails").into_response();
     }
-    let charge = match till.charge(key, &wanted) {
-        Ok(charge) => charge,
+    let (charge, is_new) = match till.charge(key, &wanted) {
+        Ok(charged) => charged,
         Err(error) => {
             return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
         }
     };
-    if (charge.cents, charge.card.as_str()) != (wanted.cents, card) {
+    if (charge.cents, &charge.card) != (wanted.cents, &wanted.card) {
         return (
             StatusCode::UNPROCESSABLE_ENTITY,
             "another charge has this key",
         )
             .into_response();
     }
-    if does("slow") {
+    if is_new && charge.card.contains("slow") {
         sleep(Duration::from_secs(1)).await;
     }
-    if does("silent") {
+    if is_new && charge.card.contains("silent") {
         pending::<()>().await;
     }
     Json(charge).into_response()
@@ -115,12 +112,15 @@ impl Till {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn charge(&self, key: &str, wanted: &Wanted) -> io::Result<super::Charge> {
+    /// The charge of this key, and whether it was not there before.
+    fn charge(&self, key: &str, wanted: &Wanted) -> io::Result<(Charge, bool)> {
         let outcome = match wanted.card.contains("declined") {
             true => Outcome::Declined,
             false => Outcome::Charged,
         };
         let charges = &mut self.inside().charges;
-        charges.charge(key, wanted.cents, &wanted.card, outcome)
+        let is_new = charges.find(key).is_none();
+        let charge = charges.charge(key, wanted.cents, &wanted.card, outcome)?;
+        Ok((charge, is_new))
     }
 }
