@@ -74,7 +74,7 @@ async fn a_provider_out_of_reach_is_asked_again_later() {
 
     let refused = retried(&ledger, account, "slow").await;
     refused.refuses(503, "idempotency_reconcile_failed");
-    ledger.restart_provider(&address).await;
+    ledger.start_provider(&address).await;
     let asked_again = async || {
         let reply = ledger.pay("pay", account, 700, "slow").await;
         (reply.status == 201).then_some(reply)

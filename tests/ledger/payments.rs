@@ -130,12 +130,35 @@ async fn a_provider_that_was_killed_remembers() {
         .pay("pay", account, 700, "silent")
         .await
         .is_first(502);
-    ledger.restart_provider(&address).await;
+    ledger.start_provider(&address).await;
     ledger
         .pay("pay", account, 700, "silent")
         .await
         .is_first(201);
 
+    assert_eq!(ledger.charges().await, 1);
+    ledger.balances(1, 700).await;
+}
+
+#[tokio::test]
+async fn a_charge_that_is_recorded_needs_no_provider() {
+    let mut ledger = Ledger::start().await;
+    let account = ledger.account("account").await;
+    ledger
+        .sql("ALTER TABLE payment ADD CONSTRAINT broken CHECK (cents <> 700)")
+        .await;
+
+    // Charged, recorded as a step, and not booked.
+    ledger.pay("pay", account, 700, "visa").await.is_first(503);
+    assert_eq!(ledger.cents(account).await, 0);
+    ledger
+        .sql("ALTER TABLE payment DROP CONSTRAINT broken")
+        .await;
+    let address = ledger.kill_provider().await;
+    let retried = ledger.pay("pay", account, 700, "visa").await;
+
+    retried.is_first(201);
+    ledger.start_provider(&address).await;
     assert_eq!(ledger.charges().await, 1);
     ledger.balances(1, 700).await;
 }

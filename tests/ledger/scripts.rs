@@ -1,15 +1,20 @@
 //! The script that starts all of it.
 
+use std::env::temp_dir;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{self, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::port::Port;
 use crate::support::{program, within};
 
-const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ledger/run.sh");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ledger");
 
 /// Told to end where its test fails, so that it cleans up.
 struct Script(Child);
@@ -17,7 +22,7 @@ struct Script(Child);
 impl Script {
     fn terminate(&self) {
         let id = self.0.id().unwrap().to_string();
-        let killed = std::process::Command::new("kill").arg(id).status();
+        let killed = process::Command::new("kill").arg(id).status();
         assert!(killed.unwrap().success());
     }
 }
@@ -30,20 +35,27 @@ impl Drop for Script {
     }
 }
 
-#[tokio::test]
-async fn run_sh_serves_until_it_is_told_to_end_and_leaves_nothing() {
+/// A script, with the program that was built for the tests, and ports of its own while these are held.
+fn script(name: &str) -> (Command, [Port; 2]) {
     let ports = [Port::free(), Port::free()];
-    let [api, provider] = ports
-        .each_ref()
-        .map(|port| format!("127.0.0.1:{}", port.number()));
+    let mut script = Command::new("bash");
+    script.arg(format!("{FOLDER}/{name}"));
     let ledger = program("ledger", &[]);
-    let mut run = Command::new("bash");
-    run.arg(RUN)
+    script.env("LEDGER", ledger.as_std().get_program());
+    let names = ["ADDR", "PROVIDER_ADDR"];
+    for (name, port) in names.iter().zip(&ports) {
+        script.env(name, format!("127.0.0.1:{}", port.number()));
+    }
+    script
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    run.env("LEDGER", ledger.as_std().get_program());
-    run.env("ADDR", &api).env("PROVIDER_ADDR", &provider);
+    (script, ports)
+}
+
+#[tokio::test]
+async fn run_sh_serves_until_it_is_told_to_end_and_leaves_nothing() {
+    let (mut run, ports) = script("run.sh");
     let mut run = Script(run.spawn().unwrap());
     let mut lines = BufReader::new(run.0.stdout.take().unwrap()).lines();
     let mut folder = String::new();
@@ -59,7 +71,7 @@ async fn run_sh_serves_until_it_is_told_to_end_and_leaves_nothing() {
         false
     };
     let serves = within(said).await;
-    let asked = format!("http://{api}/v1/books");
+    let asked = format!("http://127.0.0.1:{}/v1/books", ports[0].number());
     let books = Command::new("curl")
         .args(["-q", "--noproxy", "*", "-sS", &asked])
         .output();
@@ -73,13 +85,36 @@ async fn run_sh_serves_until_it_is_told_to_end_and_leaves_nothing() {
         .unwrap();
 
     assert!(serves, "{stderr}");
-    assert!(
-        String::from_utf8_lossy(&books.stdout).contains(r#""problems":[]"#),
-        "{books:?}"
-    );
+    let books = String::from_utf8_lossy(&books.stdout);
+    assert!(books.contains(r#""problems":[]"#), "{books}");
     assert_eq!(ended.code(), Some(143), "{stderr}");
-    assert!(
-        folder.contains("ledger-") && !Path::new(&folder).exists(),
-        "{folder} is left"
-    );
+    assert!(folder.contains("ledger-"), "{folder}");
+    assert!(!Path::new(&folder).exists(), "{folder} is left");
+}
+
+/// Longer than ten kills take, and what was lost by them.
+const A_STORM: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn storm_sh_prints_the_books_and_leaves_nothing() {
+    let (mut storm, _ports) = script("storm.sh");
+    let folder = temp_dir().join(format!("ledger-storm-sh-{}", process::id()));
+    fs::create_dir(&folder).unwrap();
+    // It runs PostgreSQL as another user where the tests are run by root.
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    storm.env("KILLS", "10").env("TMPDIR", &folder);
+
+    let mut storm = Script(storm.spawn().unwrap());
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    let mut said = storm.0.stdout.take().unwrap();
+    let all = timeout(A_STORM, said.read_to_string(&mut stdout)).await;
+    all.expect("it takes too long").unwrap();
+    let mut said = storm.0.stderr.take().unwrap();
+    within(said.read_to_string(&mut stderr)).await.unwrap();
+    let ended = within(storm.0.wait()).await.unwrap();
+
+    assert!(ended.success(), "{stdout}{stderr}");
+    assert!(stdout.ends_with("the books balance\n"), "{stdout}{stderr}");
+    // It is empty.
+    fs::remove_dir(&folder).unwrap();
 }

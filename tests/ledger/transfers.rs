@@ -110,3 +110,24 @@ async fn customers_are_known_and_never_meet() {
         .header("authorization", "Bearer sk_alice");
     keyless.send().await.refuses(400, "idempotency_key_missing");
 }
+
+#[tokio::test]
+async fn what_fails_midway_leaves_nothing_and_runs_again() {
+    let ledger = Ledger::start().await;
+    let (from, to) = (ledger.account("from").await, ledger.account("to").await);
+    ledger.pay("pay", from, 500, "visa").await.is_first(201);
+    ledger
+        .sql("ALTER TABLE transfer ADD CONSTRAINT broken CHECK (cents <> 200)")
+        .await;
+
+    ledger.transfer("move", from, to, 200).await.is_first(503);
+    ledger.balances(1, 500).await;
+    assert_eq!(ledger.cents(from).await, 500);
+    ledger
+        .sql("ALTER TABLE transfer DROP CONSTRAINT broken")
+        .await;
+    ledger.transfer("move", from, to, 200).await.is_first(201);
+
+    assert_eq!(ledger.cents(from).await, 300);
+    ledger.balances(1, 500).await;
+}

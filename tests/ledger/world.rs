@@ -67,7 +67,8 @@ impl Ledger {
         within(self.part(part).output()).await.unwrap()
     }
 
-    async fn start_provider(&mut self, address: &str) {
+    /// Starts the provider, at the place where it was.
+    pub(crate) async fn start_provider(&mut self, address: &str) {
         let mut program = self.part("provider");
         program.env("PROVIDER_ADDR", address);
         self.provider = Some(Server::run(program).await);
@@ -87,10 +88,6 @@ impl Ledger {
         let address = provider.address.to_string();
         provider.kill().await;
         address
-    }
-
-    pub(crate) async fn restart_provider(&mut self, address: &str) {
-        self.start_provider(address).await;
     }
 
     pub(crate) fn provider(&self) -> &Server {
