@@ -6,3 +6,4 @@
 #[path = "../support/postgres/mod.rs"]
 mod servers;
 mod store;
+mod transactions;
