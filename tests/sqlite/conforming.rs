@@ -1,11 +1,24 @@
 //! The suite of all stores.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::thread;
 
-use crate::support::{Scratch, change};
+use crate::support::change;
 
-/// One file for all tests of a module: they have keys of their own.
-static SCRATCH: LazyLock<Scratch> = LazyLock::new(Scratch::new);
+/// Where the files are, in the directory that Cargo has for them.
+static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conforming");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+});
+
+/// One of this thread, and so of one test.
+fn of_this_thread() -> PathBuf {
+    DIRECTORY.join(format!("{:?}.db", thread::current().id()))
+}
 
 mod one_file {
     use tower_idempotency::{SqliteStore, store_conformance};
@@ -13,9 +26,9 @@ mod one_file {
     use super::*;
 
     store_conformance!(
-        async || SqliteStore::open(SCRATCH.file("one.db")).await.unwrap(),
+        async || SqliteStore::open(DIRECTORY.join("one.db")).await.unwrap(),
         corrupt: async |store, key| {
-            let path = SCRATCH.file("one.db");
+            let path = DIRECTORY.join("one.db");
             assert_eq!(change(store, &path, key, "fingerprint = X'00'"), 1);
         },
     );
@@ -29,12 +42,11 @@ mod a_file_each {
 
     store_conformance!(
         async || {
-            let path = SCRATCH.file(&format!("{:?}.db", std::thread::current().id()));
-            SqliteStore::builder().synchronous_normal(true).open(path).await.unwrap()
+            let store = SqliteStore::builder().synchronous_normal(true);
+            store.open(of_this_thread()).await.unwrap()
         },
         corrupt: async |store, key| {
-            let path = SCRATCH.file(&format!("{:?}.db", std::thread::current().id()));
-            assert_eq!(change(store, &path, key, "completed = 2"), 1);
+            assert_eq!(change(store, &of_this_thread(), key, "completed = 2"), 1);
         },
     );
 }

@@ -1,7 +1,7 @@
 //! A directory for the files of one test, which goes with it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A new and empty directory.
@@ -14,12 +14,10 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("tower-idempotency-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
+        // Of an earlier process with this number.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a directory can be made among the temporary ones");
         Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 
     /// The path of a file in it.
