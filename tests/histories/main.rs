@@ -33,10 +33,13 @@ mod over_redis;
 mod process;
 mod random;
 mod runner;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod script;
 #[path = "../support/redis/mod.rs"]
 mod servers;
 mod settings;
+mod sqlite;
 mod stores;
 mod under_test;
 mod world;
@@ -60,6 +63,7 @@ histories! {
     polling
     redis
     redis_cluster
+    sqlite
 }
 
 #[test]
