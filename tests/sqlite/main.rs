@@ -8,6 +8,7 @@ mod completions;
 mod conforming;
 mod disks;
 mod files;
+mod handlers;
 mod kills;
 mod locks;
 mod processes;

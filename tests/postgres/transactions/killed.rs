@@ -83,9 +83,8 @@ async fn process() {
                 .map_err(TransactionError::Handler)?;
             step(at, "written");
             let completion = key.complete_in(&mut tx, transferred(&key)).await;
-            let completion = match completion {
-                Ok(completion) => completion,
-                Err(_) => return Err(TransactionError::LeaseLost),
+            let Ok(completion) = completion else {
+                return Err(TransactionError::LeaseLost);
             };
             step(at, "completed");
             if tx.commit().await.is_err() {
