@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 mod redis;
+mod sqlite;
 
 use std::env;
 use std::time::Duration;
@@ -99,5 +100,8 @@ async fn main() {
     let is_wanted = |store: &str| named.is_empty() || named.iter().any(|name| name == store);
     if is_wanted("redis") {
         redis::run().await;
+    }
+    if is_wanted("sqlite") {
+        sqlite::run().await;
     }
 }

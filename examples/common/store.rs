@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::iter;
 
-use tower_idempotency::{BoxStore, MemoryStore, RedisStore, Store, StoreError, StoreErrorKind};
+use tower_idempotency::{
+    BoxStore, MemoryStore, RedisStore, SqliteStore, Store, StoreError, StoreErrorKind,
+};
 
 use super::settings::Problem;
 
@@ -12,16 +14,23 @@ pub(crate) enum StoreUrl {
     Memory,
     /// One node, Sentinels or a Cluster, with or without TLS: the store reads it.
     Redis(String),
+    /// The path of a file, which is made where there is none.
+    Sqlite(String),
 }
 
 impl StoreUrl {
     pub(crate) const TAKES: &str = "memory:, redis://HOST:PORT, rediss://HOST:PORT, \
-        redis+sentinel://HOST:PORT,HOST:PORT/NAME or redis+cluster://HOST:PORT,HOST:PORT";
+        redis+sentinel://HOST:PORT,HOST:PORT/NAME, redis+cluster://HOST:PORT,HOST:PORT or sqlite:PATH";
 
     pub(crate) fn parse(url: &str) -> Option<Self> {
         match url.split_once(':')? {
             ("memory", "") => Some(Self::Memory),
             (scheme, _) if scheme.starts_with("redis") => Some(Self::Redis(url.to_owned())),
+            // As in the URLs of other programs, `//` may precede the path.
+            ("sqlite", path) => {
+                let path = path.strip_prefix("//").unwrap_or(path);
+                (!path.is_empty()).then(|| Self::Sqlite(path.to_owned()))
+            }
             _ => None,
         }
     }
@@ -31,6 +40,10 @@ impl StoreUrl {
         let store = match self {
             Self::Memory => BoxStore::new(MemoryStore::new()),
             Self::Redis(url) => BoxStore::new(connect(&url).await.map_err(|error| why(&error))?),
+            Self::Sqlite(path) => {
+                let opened = SqliteStore::open(path).await;
+                BoxStore::new(opened.map_err(|error| why(&error))?)
+            }
         };
         for advice in store.advice() {
             eprintln!("STORE_URL: warning: {advice}");

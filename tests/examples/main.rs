@@ -10,6 +10,8 @@ mod redis;
 #[cfg(unix)]
 #[path = "../support/redis/mod.rs"]
 mod servers;
+#[cfg(unix)]
+mod sqlite;
 #[path = "../support/mod.rs"]
 mod support;
 mod txcloud;

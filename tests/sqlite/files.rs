@@ -5,9 +5,12 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use bytes::Bytes;
-use tower_idempotency::{Claim, Completed, SqliteStore, State, Store, StoreError, StoreErrorKind};
+use tower_idempotency::{
+    Claim, Completed, Forgotten, SqliteStore, State, Store, StoreError, StoreErrorKind,
+};
 
-use crate::support::{MINUTE, Scratch, completed, connect, own, replay, request, why};
+use crate::again;
+use crate::support::{MINUTE, Scratch, change, completed, connect, key, own, replay, request, why};
 
 #[track_caller]
 fn is_fatal(error: &StoreError, path: &Path, what: &str) {
@@ -49,11 +52,77 @@ async fn a_directory_that_is_not_there_is_not_made() {
 /// Neither a URI nor a name of SQLite's for a database in memory: files, all of them.
 #[tokio::test]
 async fn a_path_is_a_path() {
-    let scratch = Scratch::new();
+    let Some(directory) = again::directory() else {
+        let (scratch, test) = (Scratch::new(), "files::a_path_is_a_path");
+        let directory = scratch.file("");
+        again::under(
+            &["env", "--chdir", directory.to_str().unwrap()],
+            test,
+            &directory,
+        );
+        return;
+    };
     for name in ["file:a?mode=memory", ":memory:", "a b'\"%20.db"] {
-        let store = SqliteStore::open(scratch.file(name)).await.unwrap();
+        let store = SqliteStore::open(name).await.unwrap();
         own(&store, &request(1, 1)).await;
-        assert!(scratch.file(name).exists(), "{name}");
+        assert!(directory.join(name).exists(), "{name}");
+    }
+}
+
+/// Whatever is wrong with a row, it is neither absent nor free.
+#[tokio::test]
+async fn a_row_that_is_no_record_is_unreadable() {
+    let scratch = Scratch::new();
+    let path = scratch.file("a.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    for (number, set) in (0..).zip([
+        "fingerprint_version = 256",
+        "fingerprint = zeroblob(31)",
+        "claim_id = zeroblob(17)",
+        "attempt = -1",
+        "completed = 2",
+        "completed = 1",
+        "committed = -1",
+        "body = X'00'",
+    ]) {
+        own(&store, &request(number, 1)).await;
+        assert_eq!(change(&store, &path, &key(number), set), 1);
+
+        let claim = store.claim(&request(number, 2)).await.unwrap_err();
+        let found = store.inspect(&key(number)).await.unwrap_err();
+        for error in [claim, found] {
+            assert_eq!(
+                error.kind(),
+                StoreErrorKind::Unreadable,
+                "{set}: {}",
+                why(&error)
+            );
+        }
+        assert_eq!(
+            store.forget(&key(number), true).await.unwrap(),
+            Forgotten::Forgotten
+        );
+        own(&store, &request(number, 2)).await;
+    }
+}
+
+#[test]
+fn a_prefix_is_part_of_a_name() {
+    for prefix in [
+        "",
+        "1a",
+        "a-b",
+        "a\"b",
+        "sqlite_a",
+        "SQLite_a",
+        "\u{e4}",
+        &"a".repeat(41),
+    ] {
+        let made = std::panic::catch_unwind(|| SqliteStore::builder().prefix(prefix));
+        assert!(made.is_err(), "{prefix}");
+    }
+    for prefix in ["a", "_a1", "payments_v2", &"a".repeat(40)] {
+        let _ = SqliteStore::builder().prefix(prefix);
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 use std::iter;
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tower_idempotency::{SqliteStore, Store};
 
 use crate::support::{MINUTE, Scratch, completed, key, own, request};
@@ -54,4 +57,39 @@ async fn who_waits_hears_of_another_process() {
 
     let waited = tokio::time::timeout(MINUTE / 2, waits).await;
     waited.expect("it looks again");
+}
+
+/// In one process nothing has to be looked for: it is told while no timer runs.
+#[tokio::test]
+async fn who_waits_is_told_by_its_own_store() {
+    let scratch = Scratch::new();
+    let store = SqliteStore::open(scratch.file("a.db")).await.unwrap();
+    for (number, verb) in (0..5).zip(["complete", "release", "abandon", "forget", "erase"]) {
+        let (owner, key) = (own(&store, &request(number, 1)).await, key(number));
+        let mut waits = std::pin::pin!(store.settled(&key, owner.fence(), MINUTE));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        // Paused time stands still while such a thread runs.
+        let (done, is_done) = mpsc::channel();
+        let still = tokio::task::spawn_blocking(move || is_done.recv_timeout(MINUTE));
+        tokio::time::pause();
+        let began = Instant::now();
+
+        let ended = async {
+            // It has looked by then.
+            store.inspect(&key).await.unwrap();
+            match verb {
+                "complete" => drop(store.complete(&owner, &completed(b"done")).await.unwrap()),
+                "release" => drop(store.release(&owner).await.unwrap()),
+                "abandon" => drop(store.abandon(&owner).await.unwrap()),
+                "forget" => drop(store.forget(&key, true).await.unwrap()),
+                _ => drop(store.erase_scope(key.scope()).await.unwrap()),
+            }
+        };
+        tokio::join!(ended, waits);
+
+        assert_eq!(began.elapsed(), Duration::ZERO, "{verb}");
+        tokio::time::resume();
+        done.send(()).unwrap();
+        still.await.unwrap().unwrap();
+    }
 }
