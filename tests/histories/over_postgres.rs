@@ -31,7 +31,9 @@ impl Kit {
         let (server, schema) = (Server::shared().await, own_schema());
         let path = server.folder().join(&schema);
         let clock = File::create(&path).unwrap();
-        clock.set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
+        clock
+            .set_permissions(PermissionsExt::from_mode(0o644))
+            .unwrap();
         let path = path.display();
         let clock_timestamp = format!(
             "CREATE SCHEMA clock_of_{schema};
@@ -73,7 +75,10 @@ pub(crate) fn postgres(clock: &ChaosClock) -> Mounted {
     Mounted {
         store: BoxStore::new(elsewhere),
         size: Box::new(move || {
-            let count = format!("SELECT count(*) FROM {}.record WHERE state <> 2", kit.schema);
+            let count = format!(
+                "SELECT count(*) FROM {}.record WHERE state <> 2",
+                kit.schema
+            );
             let counted = run(async move { Server::shared().await.number(&count).await });
             usize::try_from(counted).unwrap()
         }),
