@@ -290,6 +290,7 @@
 //! | `test-util` | no | `conformance` and `store_conformance!`, a named test for each thing that a store must do; `ChaosStore`, whose faults replay by seed |
 //! | `canonical-json` | no | [`FingerprintPolicy`]: JSON bodies in canonical form (RFC 8785), members in- and excluded |
 //! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
+//! | `postgres` | no | `PostgresStore`: one truth for many processes, in PostgreSQL, where the transactions of handlers may commit records; needs Rust 1.94 |
 //! | `redis` | no | `RedisStore`: one truth for many processes, in Redis or Valkey, on one node, behind Sentinels or in a Cluster |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
