@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+mod postgres;
 mod redis;
 mod sqlite;
 
@@ -98,6 +99,9 @@ async fn main() {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let is_wanted = |store: &str| named.is_empty() || named.iter().any(|name| name == store);
+    if is_wanted("postgres") {
+        postgres::run().await;
+    }
     if is_wanted("redis") {
         redis::run().await;
     }

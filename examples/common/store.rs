@@ -4,7 +4,7 @@ use std::error::Error;
 use std::iter;
 
 use tower_idempotency::{
-    BoxStore, MemoryStore, RedisStore, SqliteStore, Store, StoreError, StoreErrorKind,
+    BoxStore, MemoryStore, PostgresStore, RedisStore, SqliteStore, Store, StoreError, StoreErrorKind,
 };
 
 use super::settings::Problem;
@@ -16,11 +16,13 @@ pub(crate) enum StoreUrl {
     Redis(String),
     /// The path of a file, which is made where there is none.
     Sqlite(String),
+    Postgres(String),
 }
 
 impl StoreUrl {
     pub(crate) const TAKES: &str = "memory:, redis://HOST:PORT, rediss://HOST:PORT, \
-        redis+sentinel://HOST:PORT,HOST:PORT/NAME, redis+cluster://HOST:PORT,HOST:PORT or sqlite:PATH";
+        redis+sentinel://HOST:PORT,HOST:PORT/NAME, redis+cluster://HOST:PORT,HOST:PORT, \
+        postgres://HOST:PORT/DATABASE or sqlite:PATH";
 
     pub(crate) fn parse(url: &str) -> Option<Self> {
         match url.split_once(':')? {
@@ -31,6 +33,7 @@ impl StoreUrl {
                 let path = path.strip_prefix("//").unwrap_or(path);
                 (!path.is_empty()).then(|| Self::Sqlite(path.to_owned()))
             }
+            (scheme, _) if scheme.starts_with("postgres") => Some(Self::Postgres(url.to_owned())),
             _ => None,
         }
     }
@@ -44,6 +47,9 @@ impl StoreUrl {
                 let opened = SqliteStore::open(path).await;
                 BoxStore::new(opened.map_err(|error| why(&error))?)
             }
+            Self::Postgres(url) => {
+                BoxStore::new(migrated(&url).await.map_err(|error| why(&error))?)
+            }
         };
         for advice in store.advice() {
             eprintln!("STORE_URL: warning: {advice}");
@@ -56,6 +62,12 @@ async fn connect(url: &str) -> Result<RedisStore, StoreError> {
     // TLS wants the program to choose its cryptography. Nobody has chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     RedisStore::connect(url).await
+}
+
+/// Makes what is missing in the database first.
+async fn migrated(url: &str) -> Result<PostgresStore, StoreError> {
+    PostgresStore::migrate(url).await?;
+    PostgresStore::connect(url).await
 }
 
 /// All that is behind the error, in one line; none of it shows the password.

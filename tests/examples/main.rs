@@ -6,6 +6,11 @@ mod apis;
 mod didit;
 mod others;
 #[cfg(unix)]
+mod postgres;
+#[cfg(unix)]
+#[path = "../support/postgres/mod.rs"]
+mod postgres_servers;
+#[cfg(unix)]
 mod redis;
 #[cfg(unix)]
 #[path = "../support/redis/mod.rs"]

@@ -28,8 +28,11 @@ mod elsewhere;
 mod handler;
 mod hook;
 mod model;
+mod over_postgres;
 #[path = "redis/mod.rs"]
 mod over_redis;
+#[path = "../support/postgres/mod.rs"]
+mod postgres_servers;
 mod process;
 mod random;
 mod runner;
@@ -61,6 +64,7 @@ histories! {
     encrypted
     memory
     polling
+    postgres
     redis
     redis_cluster
     sqlite
