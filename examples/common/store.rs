@@ -4,7 +4,8 @@ use std::error::Error;
 use std::iter;
 
 use tower_idempotency::{
-    BoxStore, MemoryStore, PostgresStore, RedisStore, SqliteStore, Store, StoreError, StoreErrorKind,
+    BoxStore, MemoryStore, PostgresStore, RedisStore, SqliteStore, Store, StoreError,
+    StoreErrorKind,
 };
 
 use super::settings::Problem;
