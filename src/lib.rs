@@ -373,6 +373,9 @@ mod waiting;
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 
+#[doc = include_str!("stores.md")]
+pub mod stores {}
+
 #[doc = include_str!("transactions.md")]
 pub mod transactions {}
 
