@@ -34,7 +34,7 @@ impl Entrusted {
 
     /// The transaction was rolled back: nothing is recorded.
     #[cfg_attr(
-        not(feature = "postgres"),
+        not(any(feature = "postgres", feature = "sqlite")),
         expect(dead_code, reason = "who hands out a statement is not told more")
     )]
     pub(crate) fn take_back(&self) {

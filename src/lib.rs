@@ -240,6 +240,12 @@
 //! acceptable: [`OnLost::Refuse`], or [`OnLost::reconcile`], which asks whether it happened, or
 //! [`Idempotency::point_of_no_return`] right before the effect, or hand [`Idempotency::child`] to the service that has the effect, so that it recognises the second attempt.
 //!
+//! ## Exactly once, with one's own database
+//!
+//! Where the records are in the database of the handler (`PostgresStore`, `SqliteStore`), its own transaction commits the
+//! record together with its business writes: a crash between the two cannot exist. Calls to other services are
+//! [`step`](Idempotency::step)s, with every store: what has come to its end is not run again. See [`transactions`].
+//!
 //! ## Secrets in snapshots
 //!
 //! A recorded response is kept as it was, in the clear, for the retention. `Set-Cookie` and `Authentication-Info` are
@@ -290,8 +296,9 @@
 //! | `test-util` | no | `conformance` and `store_conformance!`, a named test for each thing that a store must do; `ChaosStore`, whose faults replay by seed |
 //! | `canonical-json` | no | [`FingerprintPolicy`]: JSON bodies in canonical form (RFC 8785), members in- and excluded |
 //! | `axum` | no | the [`Idempotency`] extractor, [`Keep`] and [`Retention`] as response parts, and the original path behind `Router::nest` |
+//! | `postgres` | no | `PostgresStore`: one truth for many processes, in PostgreSQL, and transactions of handlers that commit the record. It needs Rust 1.94 |
 //! | `redis` | no | `RedisStore`: one truth for many processes, in Redis or Valkey, on one node, behind Sentinels or in a Cluster |
-//! | `sqlite` | no | `SqliteStore`: durable on one machine, in a file, with nothing to install |
+//! | `sqlite` | no | `SqliteStore`: durable on one machine, in a file, with nothing to install, and transactions of handlers on it |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -365,6 +372,12 @@ mod waiting;
 
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
+
+#[doc = include_str!("stores.md")]
+pub mod stores {}
+
+#[doc = include_str!("transactions.md")]
+pub mod transactions {}
 
 #[cfg(feature = "postgres")]
 #[doc = include_str!("store/postgres/postgres.md")]

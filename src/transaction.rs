@@ -169,7 +169,7 @@ pub enum TransactionError<E = Infallible> {
 
 impl TransactionError {
     /// The same, of a transaction whose closure has errors.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     fn of<E>(self) -> TransactionError<E> {
         match self {
             Self::Handler(never) => match never {},

@@ -40,6 +40,15 @@ need() {
   apt install -qq -y --no-install-recommends "${packages[@]}"
 }
 
+# The packages put servers beside PATH.
+has_postgres() {
+  command -v initdb || ls /usr/lib/postgresql/*/bin/initdb || ls "$(pg_config --bindir)/initdb"
+}
+
+has_pgbouncer() {
+  command -v pgbouncer || ls /usr/sbin/pgbouncer
+}
+
 # Without `ensurepip`, which is a package of its own, an environment comes without pip.
 makes_environments() {
   python3 -c 'import ensurepip, venv'
@@ -67,10 +76,11 @@ fi
 command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
 
 # `cc` links; `curl` is a client of the tests that speak HTTP from outside, and so is what Python has. The tests of the
-# Redis store start servers of their own, never the service that the package may start; `openssl` makes certificates.
+# Redis and PostgreSQL stores start servers of their own, never the services that the packages may start; `openssl` makes
+# certificates.
 need cc "command -v cc" "gcc libc6-dev" curl "command -v curl" "curl ca-certificates" \
   redis-server "command -v redis-server" redis-server redis-cli "command -v redis-cli" redis-tools \
-  openssl "command -v openssl" openssl
+  openssl "command -v openssl" openssl postgresql has_postgres postgresql pgbouncer has_pgbouncer pgbouncer
 redis=$(redis-server --version | sed -n 's/.*v=\([0-9.]*\).*/\1/p')
 printf 'redis-server: %s\n' "$redis"
 [ "${redis%%.*}" -ge 6 ] || fail "redis-server $redis is too old: 6.0 at least"

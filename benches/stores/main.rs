@@ -10,8 +10,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "it prints a table")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "servers of two kinds are kept in the same way"
+)]
 
+mod postgres;
 mod redis;
+mod sqlite;
 
 use std::env;
 use std::time::Duration;
@@ -97,7 +103,13 @@ async fn main() {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let is_wanted = |store: &str| named.is_empty() || named.iter().any(|name| name == store);
+    if is_wanted("postgres") {
+        postgres::run().await;
+    }
     if is_wanted("redis") {
         redis::run().await;
+    }
+    if is_wanted("sqlite") {
+        sqlite::run().await;
     }
 }

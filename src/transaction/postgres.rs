@@ -7,7 +7,7 @@ use http::Response;
 use http_body::Body;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row};
 use tokio::time::{Instant, sleep};
 
 use super::{Completion, TransactionError};
@@ -172,13 +172,19 @@ async fn read_back(pool: &PgPool, statement: &Statement, at_most: Duration) -> O
     let over = clock::later(Instant::now(), at_most);
     let looking = async {
         loop {
-            let look = bound(statement.confirmation(), &statement.parameters()[..3]);
-            let row = look.fetch_one(pool).await;
-            if let Ok(number) = row.and_then(|row| sqlx::Row::try_get::<i64, _>(&row, 0)) {
-                return number == 1;
+            if let Ok(is_committed) = look(pool, statement).await {
+                return is_committed;
             }
             sleep(Duration::from_millis(50)).await;
         }
     };
     until(over, looking).await
+}
+
+/// In a transaction, because a pooler between may give each one another session.
+async fn look(pool: &PgPool, statement: &Statement) -> Result<bool, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let look = bound(statement.confirmation(), &statement.parameters()[..3]);
+    let number: i64 = look.fetch_one(&mut *tx).await?.try_get(0)?;
+    Ok(number == 1)
 }

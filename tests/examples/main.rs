@@ -1,15 +1,26 @@
 //! The example servers from outside: processes that are spoken to over the wire.
 
+#![expect(
+    clippy::duplicate_mod,
+    reason = "servers of two kinds are kept in the same way"
+)]
 #![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
 
 mod apis;
 mod didit;
 mod others;
 #[cfg(unix)]
+mod postgres;
+#[cfg(unix)]
+#[path = "../support/postgres/mod.rs"]
+mod postgres_servers;
+#[cfg(unix)]
 mod redis;
 #[cfg(unix)]
 #[path = "../support/redis/mod.rs"]
 mod servers;
+#[cfg(unix)]
+mod sqlite;
 #[path = "../support/mod.rs"]
 mod support;
 mod txcloud;

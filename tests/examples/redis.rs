@@ -15,12 +15,16 @@ use serde_json::json;
 use crate::servers::Server as Redis;
 use crate::support::{Call, Reply, Server};
 
-const CREATE: &str = "POST /api/v1/sessions";
+pub(crate) const CREATE: &str = "POST /api/v1/sessions";
 
-const SESSION: &str = r#"{"external_ref": "user_abc123", "country": "US"}"#;
+pub(crate) const SESSION: &str = r#"{"external_ref": "user_abc123", "country": "US"}"#;
 
 /// Two processes of an example, on the Redis of this URL.
-async fn two(example: &str, url: &str, environment: &[(&str, &str)]) -> (Server, Server) {
+pub(crate) async fn two(
+    example: &str,
+    url: &str,
+    environment: &[(&str, &str)],
+) -> (Server, Server) {
     let environment = [&[("STORE_URL", url)], environment].concat();
     let start = || Server::start(example, &environment);
     tokio::join!(start(), start())
@@ -34,7 +38,7 @@ async fn lasting() -> Redis {
 }
 
 /// `POST /api/v1/sessions` by the customer of the document.
-fn create<'a>(server: &'a Server, key: &str, body: impl Into<String>) -> Call<'a> {
+pub(crate) fn create<'a>(server: &'a Server, key: &str, body: impl Into<String>) -> Call<'a> {
     create_as("vk_live_your_key_here", server, key, body)
 }
 
@@ -51,12 +55,12 @@ fn create_as<'a>(
 }
 
 /// A session that takes so long.
-fn slow(milliseconds: u64) -> String {
+pub(crate) fn slow(milliseconds: u64) -> String {
     json!({ "external_ref": "slow", "simulate": { "delay_ms": milliseconds } }).to_string()
 }
 
 /// How often the handler of an operation has run, in both.
-async fn executions(servers: [&Server; 2], operation: &str) -> u64 {
+pub(crate) async fn executions(servers: [&Server; 2], operation: &str) -> u64 {
     let [one, two] = servers.map(|server| server.executions(operation));
     let (one, two) = tokio::join!(one, two);
     one + two
@@ -70,7 +74,7 @@ async fn attempts(server: &Server) -> u64 {
 
 /// Asserts that this is `first` again, byte for byte, but for the marks of a replay and the time.
 #[track_caller]
-fn is_again(replay: &Reply, first: &Reply) {
+pub(crate) fn is_again(replay: &Reply, first: &Reply) {
     let of_both = |headers: &HeaderMap| {
         let mut headers = headers.clone();
         for name in ["idempotent-replayed", "idempotency-key", "date"] {

@@ -4,7 +4,7 @@
 //! and this thread stands still until it is answered. Waiting is left to the trait, which waits for timers only.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, mpsc};
+use std::sync::{Arc, LazyLock, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -33,16 +33,27 @@ pub(crate) fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'sta
 
 /// The time at which the last verb was sent: the clock of a history is read by the thread of that history only.
 #[derive(Clone, Default)]
-pub(crate) struct Sent(Arc<AtomicU64>);
+pub(crate) struct Sent(Arc<AtomicU64>, Arc<OnceLock<Tell>>);
+
+/// Tells a server what time it is.
+pub(crate) type Tell = Box<dyn Fn(Duration) + Send + Sync>;
 
 impl Sent {
     pub(crate) fn now(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::SeqCst))
     }
 
+    /// From now on the time is told before each verb is sent.
+    pub(crate) fn tell(&self, tell: Tell) {
+        assert!(self.1.set(tell).is_ok(), "one is told");
+    }
+
     fn is(&self, now: Duration) {
         let nanoseconds = u64::try_from(now.as_nanos()).unwrap();
         self.0.store(nanoseconds, Ordering::SeqCst);
+        if let Some(tell) = self.1.get() {
+            tell(now);
+        }
     }
 }
 

@@ -17,6 +17,10 @@
 //! not wait for anything but timers, because time is paused; one that does goes into an `Elsewhere`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "servers of two kinds are kept in the same way"
+)]
 
 mod body;
 mod book;
@@ -28,15 +32,21 @@ mod elsewhere;
 mod handler;
 mod hook;
 mod model;
+mod over_postgres;
 #[path = "redis/mod.rs"]
 mod over_redis;
+#[path = "../support/postgres/mod.rs"]
+mod postgres_servers;
 mod process;
 mod random;
 mod runner;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod script;
 #[path = "../support/redis/mod.rs"]
 mod servers;
 mod settings;
+mod sqlite;
 mod stores;
 mod under_test;
 mod world;
@@ -58,8 +68,10 @@ histories! {
     encrypted
     memory
     polling
+    postgres
     redis
     redis_cluster
+    sqlite
 }
 
 #[test]

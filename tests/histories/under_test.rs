@@ -1,6 +1,8 @@
 //! The stores that histories are run over.
 
+pub(crate) use crate::over_postgres::postgres;
 pub(crate) use crate::over_redis::{cluster as redis_cluster, one_node as redis};
+pub(crate) use crate::sqlite::mount as sqlite;
 
 use std::sync::Arc;
 use std::time::Duration;

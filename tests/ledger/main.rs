@@ -6,8 +6,6 @@
 mod books;
 mod lost;
 mod payments;
-#[path = "../support/process/port.rs"]
-mod port;
 mod scripts;
 #[path = "../support/postgres/mod.rs"]
 mod servers;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::port::Port;
+use crate::servers::Port;
 use crate::support::{program, within};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ledger");

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::port::Port;
-use crate::servers::Server;
+use crate::servers::{Port, Server};
 use crate::support::program;
 
 /// Where `KILLS` does not say otherwise.

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use tower::ServiceExt;
 use tower_idempotency::{
     BoxStore, Cached, Encrypted, EncryptionKey, Idempotency, IdempotencyLayer, Keep, Keyring, Mode,
-    Outcome, Retention, Store, StoreErrorKind,
+    Outcome, Retention, Store, StoreErrorKind, Warning,
 };
 
 use crate::heard::Heard;

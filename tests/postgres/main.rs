@@ -3,6 +3,9 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
 
+mod faults;
+mod left;
 #[path = "../support/postgres/mod.rs"]
 mod servers;
 mod store;
+mod transactions;

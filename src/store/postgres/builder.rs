@@ -268,9 +268,13 @@ impl PostgresStoreBuilder {
 
     fn client(&self, options: PgConnectOptions) -> Client {
         // No statement is logged: where they are simple, a key and a response are in them.
-        let options = options.disable_statement_logging();
+        let mut options = options.disable_statement_logging();
+        if options.get_application_name().is_none() {
+            options = options.application_name("tower-idempotency");
+        }
         let milliseconds = self.timeout.as_millis();
-        let locks = milliseconds.min(1_000);
+        // So short that each of three tries is told, instead of being late.
+        let locks = (milliseconds / 4).max(1);
         let (options, each_time) = if self.is_simple {
             let each_time = format!(
                 "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {milliseconds}; \

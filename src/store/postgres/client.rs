@@ -60,8 +60,13 @@ impl Client {
         }
         let end = clock::later(Instant::now(), self.at_most);
         let _place = self.pool.place(end).await?;
+        let left = end.saturating_duration_since(Instant::now());
+        // What would hardly be answered is not sent.
+        if left < self.at_most / 10 {
+            return Err(Fault::busy());
+        }
         // A connection that has silently gone is noticed when there is time left for another one.
-        let mut until = end - end.saturating_duration_since(Instant::now()) / 2;
+        let mut until = end - left / 2;
         let (mut tries, mut pause, mut is_in_doubt) = (0, PAUSE, false);
         loop {
             let fault = match self.try_once(sql, parameters, until).await {

@@ -28,10 +28,13 @@ impl Clock {
         bounded(since_1970.as_micros())
     }
 
-    /// The same time, for SQLite to tell when it runs a statement.
+    /// The same time, for SQLite to tell when it runs a statement. It counts in milliseconds: the end of this one, so that
+    /// what is over by this clock is over.
     pub(super) fn sql(&self) -> String {
         match self {
-            Self::Machine => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)".to_owned(),
+            Self::Machine => {
+                "(CAST(round(unixepoch('subsec') * 1000) AS INTEGER) + 1) * 1000".to_owned()
+            }
             Self::Custom(_) => self.now().to_string(),
         }
     }

@@ -32,6 +32,10 @@ pub(super) fn open(settings: &Settings, role: Role, may_create: bool) -> Result<
     write_ahead(&connection, settings.busy_timeout)?;
     let synchronous = if settings.is_normal { "NORMAL" } else { "FULL" };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    // SQLite opens what it may not write to all the same.
+    if connection.is_readonly("main")? {
+        return Err(Fault::read_only());
+    }
     match role {
         Role::Writer => make(&connection, settings)?,
         Role::Reader => connection.pragma_update(None, "query_only", true)?,

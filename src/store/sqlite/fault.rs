@@ -9,6 +9,9 @@ use rusqlite::ErrorCode;
 
 use crate::store::error::{StoreError, StoreErrorKind};
 
+const READ_ONLY: &str =
+    "the file is read-only: let the user of this process write to the file and to its directory";
+
 /// A failed call.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
@@ -47,6 +50,10 @@ impl Fault {
     pub(super) fn unreadable() -> Self {
         let said = "what stands at this key is no record of this version of the store";
         Self::new(Class::Unreadable, said)
+    }
+
+    pub(super) fn read_only() -> Self {
+        Self::new(Class::Fatal, READ_ONLY)
     }
 
     /// The same with the file that it is about.
@@ -94,11 +101,7 @@ fn meaning(code: Option<ErrorCode>) -> (Class, &'static str, bool) {
             "the file cannot be read or written: look at the disk",
             true,
         ),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
-            Class::Fatal,
-            "the file is read-only: let the user of this process write to the file and to its directory",
-            true,
-        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (Class::Fatal, READ_ONLY, true),
         Some(ErrorCode::CannotOpen) => (
             Class::Fatal,
             "the file cannot be opened: its directory has to exist, and the user of this process to have the right to \

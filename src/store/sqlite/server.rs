@@ -76,7 +76,7 @@ impl Server {
         match self.run(&mut calls) {
             Ok(()) => {}
             Err(fault) if fault.class == Class::Full => {
-                self.purge();
+                self.make_room();
                 // What needs no room goes on.
                 for call in &mut calls {
                     if let Err(fault) = self.run(slice::from_mut(call)) {
@@ -107,11 +107,20 @@ impl Server {
             Ok(failed)
         })?;
         match failed {
-            Some(fault) if fault.class == Class::Full => self.purge(),
+            Some(fault) if fault.class == Class::Full => self.make_room(),
             Some(fault) if fault.is_of_connection => self.connection = None,
             _ => {}
         }
         Ok(())
+    }
+
+    /// What can be done about a disk that is full: the log begins anew, and what has expired goes.
+    fn make_room(&mut self) {
+        if let Some(connection) = &self.connection {
+            // Without waiting for anybody. Where it fails, nothing is lost.
+            let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
+        self.purge();
     }
 
     /// Drops some of what has expired, and more of it soon: a quarter of the time at most.
@@ -167,8 +176,10 @@ impl Server {
             Role::Writer => "BEGIN IMMEDIATE",
         })?;
         let done = work(connection)?;
-        let committed = connection.execute_batch("COMMIT");
-        committed.map_err(|error| Fault::from(error).of_commit())?;
-        Ok(done)
+        match (connection.execute_batch("COMMIT"), self.role) {
+            (Ok(()), _) => Ok(done),
+            (Err(error), Role::Reader) => Err(error.into()),
+            (Err(error), Role::Writer) => Err(Fault::from(error).of_commit()),
+        }
     }
 }

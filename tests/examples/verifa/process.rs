@@ -19,7 +19,15 @@ async fn a_bad_environment_is_refused_in_one_line() {
         ),
         (
             "STORE_URL",
-            &["", "memory", "memory:secret", "http://:secret@localhost"],
+            &[
+                "",
+                "memory",
+                "memory:secret",
+                "http://:secret@localhost",
+                "sqlite",
+                "sqlite:",
+                "sqlite://",
+            ],
         ),
         (
             "RETENTION_SECS",

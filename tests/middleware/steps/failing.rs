@@ -185,9 +185,12 @@ async fn a_claim_that_was_applied_and_not_answered_is_given_back() {
 
     let first = send(&service, keyed("k", "x")).await;
     tokio::time::sleep(SECOND).await;
+    let start = tokio::time::Instant::now();
     let second = send(&service, keyed("k", "x")).await;
 
     assert_eq!((first.text(), second.text()), ("Store(\"scripted\")", "2"));
+    // It did not have to wait for the end of a lease.
+    assert!(start.elapsed() < SECOND);
 }
 
 #[tokio::test(start_paused = true)]

@@ -123,9 +123,12 @@ async fn an_attempt_stops_waiting_for_a_step_when_its_own_lease_is_lost() {
     let service = stepping(&layer, |key, _| async move {
         let busy = async || tokio::time::sleep(14 * SECOND).await;
         let one = key.step("a", busy);
+        let start = tokio::time::Instant::now();
         let other = async {
             tokio::time::sleep(SECOND).await;
-            key.step("a", async || ()).await
+            let step = key.step("a", async || ()).await;
+            assert_eq!(start.elapsed().as_secs(), 10);
+            step
         };
         let (_, other) = tokio::join!(one, other);
         told(other.map(|()| "waited"))

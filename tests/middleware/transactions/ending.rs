@@ -109,8 +109,38 @@ async fn one_that_is_committed_after_the_settlement_failed_wins() {
     assert_eq!((first.text(), recorded(&first)), ("unknown", false));
     assert_eq!((replay.text(), replay.is_replay()), ("transferred", true));
     assert_eq!(handler.executions(), 1);
-    let told = heard.told();
-    assert!(!told.iter().any(|it| it.contains("fenced")), "{told:?}");
+    let warnings = heard.take().into_iter().filter_map(|event| event.warning());
+    assert_eq!(warnings.collect::<Vec<_>>(), [Warning::NotRecorded]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_successor_has_recorded_is_not_taken_for_ones_own() {
+    let store = Scripted::new();
+    let committing = store.clone();
+    let layer = IdempotencyLayer::new(store.clone())
+        .lease(6 * SECOND)
+        .max_execution(10 * SECOND);
+    let (_, service) = handling(&layer, move |key| {
+        let store = committing.clone();
+        async move {
+            if key.attempt() == 1 {
+                drop(key.completion(created("rolled back")).unwrap());
+                tokio::time::sleep(60 * SECOND).await;
+                return bad_gateway("late");
+            }
+            let completion = key.completion(created("successor")).unwrap();
+            store.commit().await;
+            whole(completion.committed()).await
+        }
+    });
+    let first = tokio::spawn(send(&service, keyed("k", "x")));
+    tokio::time::sleep(30 * SECOND).await;
+
+    let second = send(&service, keyed("k", "x")).await;
+    let first = first.await.unwrap();
+
+    assert_eq!((second.text(), recorded(&second)), ("successor", true));
+    assert_eq!((first.text(), recorded(&first)), ("late", false));
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,5 +19,6 @@ mod server;
 
 pub(crate) use bouncer::Bouncer;
 pub(crate) use patience::{PATIENCE, eventually, within};
+pub(crate) use port::Port;
 pub(crate) use proxy::{Held, Proxy};
 pub(crate) use server::{Server, own_schema};

@@ -179,6 +179,11 @@ impl Server {
 
     /// Runs SQL as the superuser, in the database `app` where it is there.
     pub(crate) async fn sql(&self, sql: &str) {
+        within(self.sql_for_long(sql)).await;
+    }
+
+    /// The same for what may take minutes.
+    pub(crate) async fn sql_for_long(&self, sql: &str) {
         let database = if sql.starts_with("CREATE DATABASE") {
             "postgres"
         } else {

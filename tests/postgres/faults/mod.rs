@@ -1,0 +1,12 @@
+//! What becomes of the store when its server, its connections or its settings fail.
+
+mod completions;
+mod cuts;
+mod kills;
+mod migrations;
+mod purges;
+mod restarts;
+mod settings;
+mod takeovers;
+mod verbs;
+mod writers;
