@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Environment: `DATABASE_URL` (postgres://…), `ADDR` (127.0.0.1:3000), `PROVIDER_ADDR` (127.0.0.1:3001),
-//! `PROVIDER_FILE` (where the provider keeps its charges; ledger-provider.jsonl), `LEASE_SECS` (30); of the storm
-//! `DATABASE_FOLDER` (the data directory, whose `postmaster.pid` says whom to kill), `KILLS` (100) and `SEED`.
+//! `PROVIDER_FILE` (where the provider keeps its charges; ledger-provider.jsonl), `LEASE_SECS` (30); of the storm, which
+//! wants empty tables, `DATABASE_FOLDER` (the data directory, whose `postmaster.pid` says whom to kill), `KILLS` (100) and `SEED`.
 
 #![expect(clippy::print_stdout, reason = "a program's users read it there")]
 

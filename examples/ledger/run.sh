@@ -30,7 +30,7 @@ ledger() {
 }
 
 # On PATH, or where the packages put it, the latest version last.
-initdb=$(command -v initdb || find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+initdb=$(command -v initdb || find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1) || true
 [ -n "$initdb" ] || fail "PostgreSQL is missing. Install it: apt-get install postgresql"
 # PostgreSQL refuses to run as root.
 as=()

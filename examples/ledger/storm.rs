@@ -15,10 +15,10 @@ use std::time::Instant;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
-use crate::BoxError;
 use crate::books::Books;
 use crate::provider::Provider;
 use crate::settings::{Settings, variable};
+use crate::{BoxError, stop};
 
 use clients::{Client, Done, Shared};
 use dice::Dice;
@@ -27,7 +27,16 @@ use victims::{Database, Place, Program};
 
 const CLIENTS: u64 = 8;
 
+/// Until it is over, or told to end: what it has started goes with it.
 pub(crate) async fn storm(settings: &Settings) -> Result<ExitCode, BoxError> {
+    let stop = stop::signal()?;
+    tokio::select! {
+        over = rage(settings) => over,
+        () = stop => Err("told to end".into()),
+    }
+}
+
+async fn rage(settings: &Settings) -> Result<ExitCode, BoxError> {
     let number = "a whole number";
     let kills: u32 = variable("KILLS", "100", number, |value| value.parse().ok())?;
     let seed = variable("SEED", "by chance", number, |value| match value {

@@ -8,11 +8,12 @@ use std::process::{self, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::servers::Port;
-use crate::support::{program, within};
+use crate::support::{eventually, program, within};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ledger");
 
@@ -117,4 +118,20 @@ async fn storm_sh_prints_the_books_and_leaves_nothing() {
     assert!(stdout.ends_with("the books balance\n"), "{stdout}{stderr}");
     // It is empty.
     fs::remove_dir(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_storm_that_is_told_to_end_leaves_nothing() {
+    let (mut storm, ports) = script("storm.sh");
+    let mut storm = Script(storm.env("KILLS", "100000").spawn().unwrap());
+    let provider = ("127.0.0.1", ports[1].number());
+
+    let listens = async || TcpStream::connect(provider).await.ok().map(drop);
+    eventually("the provider listens", listens).await;
+    storm.terminate();
+    let ended = within(storm.0.wait()).await.unwrap();
+
+    assert_eq!(ended.code(), Some(143));
+    let is_gone = async || TcpStream::connect(provider).await.err();
+    eventually("the provider is gone", is_gone).await;
 }
