@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor};
 use tokio::time::Instant;
-use tower_idempotency::{Claim, Store};
+use tower_idempotency::{Claim, Store, StoreErrorKind};
 
 use super::verbs::{
-    LEASE, completed, find, key, own, own_key, own_store, payload, request, request_for, sql_of,
+    LEASE, completed, failed, find, key, own, own_key, own_store, payload, request, request_for,
+    sql_of,
 };
 use crate::servers::{Server, eventually};
 
@@ -179,4 +180,20 @@ async fn an_expired_record_that_changes_meanwhile_is_looked_at_again() {
         };
         assert_eq!(record.is_live(), number < 3, "{change}");
     }
+}
+
+/// A claim that was on its way for longer than its request: nobody waits for what it would own.
+#[tokio::test]
+async fn a_claim_that_comes_after_its_own_end_is_refused() {
+    let (store, _) = own_store().await;
+    let request = request(key(1));
+    let owner = own(&store, &request).await;
+    store.release(&owner).await.unwrap();
+
+    let (kind, why) = failed(store.claim(&request).await);
+
+    assert_eq!(kind, StoreErrorKind::NotApplied);
+    assert!(why.contains("after its own end"), "{why}");
+    assert!(store.inspect(&key(1)).await.unwrap().is_none());
+    assert!(own_key(&store, 1).await.fence() > owner.fence());
 }
