@@ -12,6 +12,8 @@
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 mod postgres;
+#[path = "../../tests/support/processes/mod.rs"]
+mod processes;
 mod redis;
 
 use std::env;
