@@ -16,6 +16,8 @@
 )]
 
 mod postgres;
+#[path = "../../tests/support/processes/mod.rs"]
+mod processes;
 mod redis;
 mod sqlite;
 

@@ -15,6 +15,9 @@ mod postgres;
 #[path = "../support/postgres/mod.rs"]
 mod postgres_servers;
 #[cfg(unix)]
+#[path = "../support/processes/mod.rs"]
+mod processes;
+#[cfg(unix)]
 mod redis;
 #[cfg(unix)]
 #[path = "../support/redis/mod.rs"]

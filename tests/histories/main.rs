@@ -38,6 +38,8 @@ mod over_redis;
 #[path = "../support/postgres/mod.rs"]
 mod postgres_servers;
 mod process;
+#[path = "../support/processes/mod.rs"]
+mod processes;
 mod random;
 mod runner;
 #[path = "../support/scratch.rs"]
