@@ -1,9 +1,5 @@
 //! The example servers from outside: processes that are spoken to over the wire.
 
-#![expect(
-    clippy::duplicate_mod,
-    reason = "servers of two kinds are kept in the same way"
-)]
 #![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
 
 mod apis;

@@ -68,7 +68,13 @@ impl Server {
     /// Starts an example on a free port.
     pub(crate) async fn start(example: &str, environment: &[(&str, &str)]) -> Self {
         let mut program = program(example, environment);
-        let mut process = program.env("ADDR", "127.0.0.1:0").spawn().unwrap();
+        program.env("ADDR", "127.0.0.1:0");
+        Self::run(program).await
+    }
+
+    /// Starts a program that says where it listens.
+    pub(crate) async fn run(mut program: Command) -> Self {
+        let mut process = program.spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         within(stdout.read_line(&mut line)).await.unwrap();

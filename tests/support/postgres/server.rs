@@ -201,6 +201,11 @@ impl Server {
         number(&mut self.connect().await, sql).await
     }
 
+    /// Whether its main process is there.
+    pub(crate) fn is_running(&self) -> bool {
+        self.keeper.is_running()
+    }
+
     /// SIGSTOP to its main process: nobody can connect.
     pub(crate) fn signal(&self, name: &str) {
         self.keeper.signal(name);
