@@ -56,7 +56,7 @@ finish() {
     wait "$process" 2>/dev/null || true
   done
   while [ -n "$database" ] && kill -0 "$database" 2>/dev/null; do
-    kill -QUIT "$(head -n 1 "$folder/data/postmaster.pid")" 2>/dev/null || true
+    kill -QUIT "$(head -n 1 "$folder/data/postmaster.pid" 2>/dev/null)" 2>/dev/null || true
     sleep 0.1
   done
   rm -rf -- "$folder"

@@ -1,5 +1,5 @@
-//! The storm: clients that retry until they are answered, while API, provider and database are killed at moments that
-//! nobody chose. In the end every answer is asked for once more, and the books are read.
+//! The storm: clients that retry until they are answered, while two processes of the API, the provider and the database
+//! are killed at moments that nobody chose; now and then one of them only stands still, and comes back. In the end every answer is asked for once more, and the books are read.
 
 mod clients;
 mod dice;
@@ -23,7 +23,7 @@ use crate::settings::{Settings, variable};
 use clients::{Client, Done, Shared};
 use dice::Dice;
 use requests::Kind;
-use victims::{Database, Program};
+use victims::{Database, Place, Program};
 
 const CLIENTS: u64 = 8;
 
@@ -39,9 +39,11 @@ pub(crate) async fn storm(settings: &Settings) -> Result<ExitCode, BoxError> {
     println!("{kills} kills, seed {seed}");
     let began = Instant::now();
 
-    // The provider's address is known before it listens, and the API asks only when it is asked.
     let provider = Program::start("provider", &log).await?;
-    let api = Program::start("serve", &log).await?;
+    // Two, so that one takes over what the other has begun, dead or alive.
+    let one = Program::start("serve", &log).await?;
+    let two = Program::start("serve", &log).await?;
+    let apis = [one.place(), two.place()];
     let database = Database::at(url, folder);
 
     let over = Arc::new(AtomicBool::new(false));
@@ -49,16 +51,17 @@ pub(crate) async fn storm(settings: &Settings) -> Result<ExitCode, BoxError> {
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
         let dice = Dice::new(seed + number);
-        let client = Client::new(number, settings.address, Arc::clone(&shared), dice);
+        let client = Client::new(number, apis.clone(), Arc::clone(&shared), dice);
         clients.spawn(client.run(Arc::clone(&over)));
     }
 
-    let part = kills * 3 / 10;
+    let (lease, part) = (settings.lease, kills / 4);
     let dice = |number: u64| Dice::new(seed + CLIENTS + number);
-    let (api, provider, ()) = tokio::try_join!(
-        api.haunt(kills - 2 * part, dice(0)),
-        provider.haunt(part, dice(1)),
-        database.haunt(part, dice(2)),
+    let (one, two, provider, ()) = tokio::try_join!(
+        one.haunt(kills - 3 * part, lease, dice(0)),
+        two.haunt(part, lease, dice(1)),
+        provider.haunt(part, lease, dice(2)),
+        database.haunt(part, dice(3)),
     )?;
     over.store(true, Ordering::Relaxed);
 
@@ -66,7 +69,7 @@ pub(crate) async fn storm(settings: &Settings) -> Result<ExitCode, BoxError> {
     while let Some(client) = clients.join_next().await {
         done.extend(client??);
     }
-    let mut problems = replay(&done, settings).await?;
+    let mut problems = replay(&done, apis).await?;
     let pool = PgPool::connect(url).await?;
     problems.extend(unanswered(&done, &pool).await?);
     let at = Provider::at(settings.provider);
@@ -83,7 +86,7 @@ pub(crate) async fn storm(settings: &Settings) -> Result<ExitCode, BoxError> {
             .await?;
     let sent: u32 = done.iter().map(|done| done.sent).sum();
     println!(
-        "killed: API {} times, provider and database {part} each, in {} s",
+        "killed: the APIs {} times, provider and database {part} each, in {} s",
         kills - 2 * part,
         began.elapsed().as_secs()
     );
@@ -92,16 +95,17 @@ pub(crate) async fn storm(settings: &Settings) -> Result<ExitCode, BoxError> {
         done.len()
     );
     println!("{books}");
-    api.end().await?;
-    provider.end().await?;
+    for program in [one, two, provider] {
+        program.end().await?;
+    }
     Ok(books.code())
 }
 
 /// Asks for every answer once more: what differs.
-async fn replay(done: &[Done], settings: &Settings) -> Result<Vec<String>, BoxError> {
+async fn replay(done: &[Done], apis: [Place; 2]) -> Result<Vec<String>, BoxError> {
     let mut differing = Vec::new();
     let shared = Arc::new(Shared::default());
-    let mut client = Client::new(CLIENTS, settings.address, shared, Dice::new(0));
+    let mut client = Client::new(CLIENTS, apis, shared, Dice::new(0));
     for done in done {
         differing.extend(client.replay(done).await?);
     }

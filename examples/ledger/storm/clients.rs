@@ -1,6 +1,5 @@
 //! Those who want something, and send it again with the same key until they hear what became of it.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use tokio::time::sleep;
 
 use super::dice::Dice;
 use super::requests::{Account, Wanted};
+use super::victims::Place;
 use crate::BoxError;
 use crate::client::{Answer, Http};
 
@@ -66,17 +66,17 @@ impl Done {
 pub(super) struct Client {
     number: u64,
     http: Http,
-    address: SocketAddr,
+    apis: [Place; 2],
     shared: Arc<Shared>,
     dice: Dice,
 }
 
 impl Client {
-    pub(super) fn new(number: u64, address: SocketAddr, shared: Arc<Shared>, dice: Dice) -> Self {
+    pub(super) fn new(number: u64, apis: [Place; 2], shared: Arc<Shared>, dice: Dice) -> Self {
         Self {
             number,
             http: Http::new(),
-            address,
+            apis,
             shared,
             dice,
         }
@@ -127,7 +127,9 @@ impl Client {
                 true => self.dice.milliseconds(1..50),
                 false => Duration::from_secs(15),
             };
-            let heard = match self.http.send(request.request(self.address), at_most).await {
+            let api = self.dice.pick(&self.apis).address();
+            let sending = self.http.send(request.request(api), at_most);
+            let heard = match sending.await {
                 Ok(answer) => match answer.status.as_u16() {
                     201 | 402 => return Ok((answer, sent)),
                     409 | 500.. => format!("{} {:?}", answer.status, answer.body),

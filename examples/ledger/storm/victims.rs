@@ -2,9 +2,11 @@
 
 use std::env;
 use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
@@ -20,50 +22,104 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The next kill comes after so many milliseconds.
 const PAUSE: Range<u64> = 50..800;
 
+/// Once in so many kills a process stands still before it, for longer than its lease: what it had begun is taken over
+/// by another one, and then it goes on.
+const STANDS_STILL: u64 = 8;
+
+/// Where a process listens that is killed now and then.
+#[derive(Clone)]
+pub(super) struct Place(Arc<Mutex<SocketAddr>>);
+
+impl Place {
+    pub(super) fn address(&self) -> SocketAddr {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A part of this program, as a process of its own.
 pub(super) struct Program {
     part: &'static str,
     log: PathBuf,
     child: Child,
+    place: Place,
 }
 
 impl Program {
-    /// Returns when it listens. It may have to be started several times: the API where there is no database.
+    /// Returns when it listens.
     pub(super) async fn start(part: &'static str, log: &Path) -> Result<Self, BoxError> {
-        let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
-            let said = OpenOptions::new().append(true).create(true).open(log)?;
-            let mut child = Command::new(env::current_exe()?)
-                .arg(part)
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(said)
-                .kill_on_drop(true)
-                .spawn()?;
-            let stdout = child.stdout.take().ok_or("it has no stdout")?;
-            let mut lines = BufReader::new(stdout).lines();
-            if let Ok(Ok(Some(_))) = timeout(PATIENCE, lines.next_line()).await {
-                let log = log.to_owned();
-                return Ok(Self { part, log, child });
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        Err(format!("ledger {part} does not start: see {}", log.display()).into())
+        let (child, address) = start(part, log).await?;
+        Ok(Self {
+            part,
+            log: log.to_owned(),
+            child,
+            place: Place(Arc::new(Mutex::new(address))),
+        })
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
     }
 
     /// Kills it so many times; as it is then.
-    pub(super) async fn haunt(mut self, kills: u32, mut dice: Dice) -> Result<Self, BoxError> {
+    pub(super) async fn haunt(
+        mut self,
+        kills: u32,
+        lease: Duration,
+        mut dice: Dice,
+    ) -> Result<Self, BoxError> {
         for _ in 0..kills {
             sleep(dice.milliseconds(PAUSE)).await;
+            if dice.once_in(STANDS_STILL) {
+                let process = self.child.id().ok_or("it has ended by itself")?.to_string();
+                signal("-STOP", &process).await?;
+                sleep(lease + dice.milliseconds(PAUSE)).await;
+                signal("-CONT", &process).await?;
+                sleep(dice.milliseconds(PAUSE)).await;
+            }
             // SIGKILL.
             self.child.kill().await?;
-            self = Self::start(self.part, &self.log).await?;
+            let (child, address) = start(self.part, &self.log).await?;
+            self.child = child;
+            *self.place.0.lock().unwrap_or_else(PoisonError::into_inner) = address;
         }
         Ok(self)
     }
 
     pub(super) async fn end(mut self) -> Result<(), BoxError> {
         Ok(self.child.kill().await?)
+    }
+}
+
+/// It may have to be started several times: the API where there is no database.
+async fn start(part: &str, log: &Path) -> Result<(Child, SocketAddr), BoxError> {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        let said = OpenOptions::new().append(true).create(true).open(log)?;
+        let mut child = Command::new(env::current_exe()?)
+            .arg(part)
+            // Another API may be there yet.
+            .env("ADDR", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(said)
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("it has no stdout")?;
+        let mut lines = BufReader::new(stdout).lines();
+        if let Ok(Ok(Some(line))) = timeout(PATIENCE, lines.next_line()).await {
+            let address = line.strip_prefix("listening on http://");
+            return Ok((child, address.ok_or("it does not say where")?.parse()?));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("ledger {part} does not start: see {}", log.display()).into())
+}
+
+async fn signal(name: &str, process: &str) -> Result<(), BoxError> {
+    let sent = Command::new("kill").args([name, process]).status().await?;
+    match sent.success() {
+        true => Ok(()),
+        false => Err(format!("process {process} is not there").into()),
     }
 }
 
@@ -84,10 +140,7 @@ impl<'a> Database<'a> {
         for _ in 0..kills {
             sleep(dice.milliseconds(PAUSE)).await;
             let process = self.process().ok_or("the database is not running")?;
-            let kill = Command::new("kill").args(["-KILL", &process]).status();
-            if !kill.await?.success() {
-                return Err("the database cannot be killed".into());
-            }
+            signal("-KILL", &process).await?;
             self.started_after(&process).await?;
         }
         Ok(())
