@@ -24,6 +24,11 @@
 //! `PROVIDER_FILE` (where the provider keeps its charges; ledger-provider.jsonl), `LEASE_SECS` (30); of the storm
 //! `DATABASE_FOLDER` (the data directory, whose `postmaster.pid` says whom to kill), `KILLS` (100) and `SEED`.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "it tells where it listens, and prints books"
+)]
+
 mod accounts;
 mod books;
 mod client;
