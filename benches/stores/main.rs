@@ -10,12 +10,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "it prints a table")]
-#![expect(
-    clippy::duplicate_mod,
-    reason = "servers of two kinds are kept in the same way"
-)]
 
 mod postgres;
+#[path = "../../tests/support/processes/mod.rs"]
+mod processes;
 mod redis;
 mod sqlite;
 

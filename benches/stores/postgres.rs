@@ -11,7 +11,7 @@ use std::time::Instant;
 use servers::Server;
 use sqlx::{Executor, PgConnection};
 use tokio::sync::Mutex;
-use tower_idempotency::PostgresStore;
+use tower_idempotency::{Cached, PostgresStore};
 
 use crate::{RECORD, ROUNDS, TASKS, at_once, first, median, replay};
 
@@ -29,7 +29,7 @@ const SELECT: &str = "SELECT body FROM bare WHERE key = $1 AND expires_at > cloc
 
 struct Bench {
     server: Server,
-    store: PostgresStore,
+    store: Arc<PostgresStore>,
     connections: Vec<Mutex<PgConnection>>,
 }
 
@@ -45,7 +45,7 @@ impl Bench {
         let store = PostgresStore::builder()
             .max_connections(CONNECTIONS)
             .no_purge();
-        let store = store.connect(&server.url()).await.unwrap();
+        let store = Arc::new(store.connect(&server.url()).await.unwrap());
         server.sql(TABLE).await;
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
@@ -111,7 +111,8 @@ pub(crate) async fn run() {
 
 async fn firsts_and_replays(bench: &Bench) {
     for (tasks, calls) in [(TASKS, CALLS), (1, CALLS / 8)] {
-        let (mut firsts, mut replays) = (Vec::new(), Vec::new());
+        let (mut firsts, mut replays, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        let cached = Cached::new(Arc::clone(&bench.store));
         for _ in 0..ROUNDS {
             let ours = bench.rate(tasks, calls, async |it| {
                 first(&bench.store, it, RECORD).await
@@ -128,7 +129,10 @@ async fn firsts_and_replays(bench: &Bench) {
             let ours = bench.rate(tasks, calls, async |_| replay(&bench.store, key).await);
             let ours = ours.await;
             let bare = bench.rate(tasks, calls, async |it| bench.bare(SELECT, key, it).await);
-            replays.push((ours, bare.await));
+            let bare = bare.await;
+            replays.push((ours, bare));
+            let ours = bench.rate(tasks, calls, async |_| replay(&cached, key).await);
+            kept.push((ours.await, bare));
         }
         print(
             &format!("claim + complete, {tasks} at once"),
@@ -141,6 +145,12 @@ async fn firsts_and_replays(bench: &Bench) {
             "SELECT by key",
             "0.50",
             &replays,
+        );
+        print(
+            &format!("replay, `Cached`, {tasks} at once"),
+            "SELECT by key",
+            "",
+            &kept,
         );
     }
 }

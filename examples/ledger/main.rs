@@ -26,6 +26,11 @@
 
 #![expect(clippy::print_stdout, reason = "a program's users read it there")]
 
+#![expect(
+    clippy::print_stdout,
+    reason = "it tells where it listens, and prints books"
+)]
+
 mod accounts;
 mod books;
 mod client;

@@ -1,9 +1,5 @@
 //! The example servers from outside: processes that are spoken to over the wire.
 
-#![expect(
-    clippy::duplicate_mod,
-    reason = "servers of two kinds are kept in the same way"
-)]
 #![expect(clippy::unwrap_used, reason = "in helpers, too, a panic is the report")]
 
 mod apis;
@@ -14,6 +10,9 @@ mod postgres;
 #[cfg(unix)]
 #[path = "../support/postgres/mod.rs"]
 mod postgres_servers;
+#[cfg(unix)]
+#[path = "../support/processes/mod.rs"]
+mod processes;
 #[cfg(unix)]
 mod redis;
 #[cfg(unix)]

@@ -17,10 +17,6 @@
 //! not wait for anything but timers, because time is paused; one that does goes into an `Elsewhere`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
-#![expect(
-    clippy::duplicate_mod,
-    reason = "servers of two kinds are kept in the same way"
-)]
 
 mod body;
 mod book;
@@ -38,6 +34,8 @@ mod over_redis;
 #[path = "../support/postgres/mod.rs"]
 mod postgres_servers;
 mod process;
+#[path = "../support/processes/mod.rs"]
+mod processes;
 mod random;
 mod runner;
 #[path = "../support/scratch.rs"]

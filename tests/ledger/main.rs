@@ -6,6 +6,8 @@
 mod books;
 mod lost;
 mod payments;
+#[path = "../support/processes/mod.rs"]
+mod processes;
 mod scripts;
 #[path = "../support/postgres/mod.rs"]
 mod servers;

@@ -5,6 +5,8 @@
 
 mod faults;
 mod left;
+#[path = "../support/processes/mod.rs"]
+mod processes;
 #[path = "../support/postgres/mod.rs"]
 mod servers;
 mod store;

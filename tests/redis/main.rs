@@ -6,6 +6,8 @@
 mod clusters;
 mod faults;
 mod left;
+#[path = "../support/processes/mod.rs"]
+mod processes;
 mod proxy;
 mod sentinels;
 #[path = "../support/redis/mod.rs"]

@@ -93,31 +93,54 @@ async fn a_thread_that_ends_leaves_its_calls_in_doubt_and_another_takes_its_plac
     assert!(in_doubt > 0);
 }
 
-/// The records would be gone with it.
-#[tokio::test]
-async fn a_file_that_was_taken_away_is_not_made_anew() {
-    let (scratch, hands) = (Scratch::new(), Hands::at(1_000));
-    let builder = SqliteStore::builder().clock(hands.clock());
-    let store = builder.open(scratch.file("a.db")).await.unwrap();
+fn take_away(scratch: &Scratch) {
     for name in ["a.db", "a.db-wal", "a.db-shm"] {
         fs::remove_file(scratch.file(name)).unwrap();
     }
-    // So that it opens the file once more.
-    hands.breaks_after(0);
-    let forgotten = store.forget(&key(1), false).await;
-    forgotten.unwrap_err();
-    let found = store.inspect(&key(1)).await;
-    found.unwrap_err();
-    hands.is_mended();
-    // Until the ends of the threads are known.
+}
+
+async fn is_not_made_anew(store: &SqliteStore, scratch: &Scratch) {
+    // Until the ends of threads are known.
     let error = loop {
-        let error = store.claim(&request(1, 1)).await.unwrap_err();
+        let error = store.forget(&key(1), false).await.unwrap_err();
         if error.kind() != StoreErrorKind::NotApplied {
             break error;
         }
     };
     assert_eq!(error.kind(), StoreErrorKind::Fatal, "{}", why(&error));
+    assert!(why(&error).contains("cannot be opened"), "{}", why(&error));
     assert!(!scratch.file("a.db").exists());
+}
+
+/// The records would be gone with it.
+#[tokio::test]
+async fn a_file_that_was_taken_away_is_not_made_anew_by_another_thread() {
+    let (scratch, hands) = (Scratch::new(), Hands::at(1_000));
+    let builder = SqliteStore::builder().clock(hands.clock());
+    let store = builder.open(scratch.file("a.db")).await.unwrap();
+    take_away(&scratch);
+    hands.breaks_after(0);
+    let forgotten = store.forget(&key(1), false).await;
+    forgotten.unwrap_err();
+    hands.is_mended();
+
+    is_not_made_anew(&store, &scratch).await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_taken_away_is_not_made_anew_by_another_connection() {
+    let scratch = Scratch::new();
+    let store = SqliteStore::open(scratch.file("a.db")).await.unwrap();
+    let other = connect(&scratch.file("a.db"));
+    // With what it meets then, the store gives its connection up.
+    other
+        .execute_batch("DROP TABLE idempotency_record")
+        .unwrap();
+    let error = store.forget(&key(1), false).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Fatal, "{}", why(&error));
+    take_away(&scratch);
+
+    is_not_made_anew(&store, &scratch).await;
 }
 
 #[tokio::test]

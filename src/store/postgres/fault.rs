@@ -127,8 +127,9 @@ impl Fault {
 }
 
 const WANTS_TLS: &str = "PostgreSQL wants TLS, or does not let this user in from here: see \"TLS\" in the documentation of PostgresStore";
-const NO_SCHEMA: &str = "the table of the store, or a part of it, is not there: run PostgresStore::migrate, \
+pub(super) const NO_SCHEMA: &str = "the table of the store, or a part of it, is not there: run PostgresStore::migrate, \
     or the SQL of PostgresStoreBuilder::migration_sql";
+pub(super) const NO_WRITES: &str = "this server takes no writes: it is a replica, or read-only by its settings. Connect to the primary";
 const POOLED: &str = "a connection pooler stands in between, and forgets statements or refuses settings: \
     use PostgresStoreBuilder::simple_protocol(true)";
 
@@ -187,11 +188,7 @@ const CODES: &[(&str, Class, &str)] = &[
     ),
     ("42P05", Class::Fatal, POOLED),
     ("26000", Class::Fatal, POOLED),
-    (
-        "25006",
-        Class::Fatal,
-        "this server takes no writes: it is a replica, or read-only by its settings. Connect to the primary",
-    ),
+    ("25006", Class::Fatal, NO_WRITES),
     (
         "28000",
         Class::Fatal,

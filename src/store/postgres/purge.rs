@@ -1,7 +1,7 @@
 //! Deletes in the background what has expired, as long as the store is there.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -17,7 +17,7 @@ pub(super) struct Purge(Option<AbortHandle>);
 impl Purge {
     /// Begins, where there is a runtime.
     pub(super) fn start(inner: &Arc<Inner>, every: Duration) -> Self {
-        let task = purge(Arc::downgrade(inner), every.min(FOREVER));
+        let task = purge(Arc::clone(inner), every.min(FOREVER));
         let runtime = Handle::try_current();
         Self(
             runtime
@@ -35,12 +35,9 @@ impl Drop for Purge {
     }
 }
 
-async fn purge(inner: Weak<Inner>, every: Duration) {
+async fn purge(inner: Arc<Inner>, every: Duration) {
     loop {
         sleep(jittered(every)).await;
-        let Some(inner) = inner.upgrade() else {
-            return;
-        };
         // A server that fails is asked again: nothing depends on when it is done.
         let _ = inner.purge().await;
     }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::builder::PostgresStoreBuilder;
 use super::client::Client;
-use super::fault::{Class, Fault};
+use super::fault::{Class, Fault, NO_SCHEMA, NO_WRITES};
 use super::names::Names;
 use super::purge::Purge;
 use super::row;
@@ -135,10 +135,7 @@ impl Inner {
         let is = |column| Ok::<_, Fault>(row::number(answer.row()?, column)? == 1);
         let refuses = |said: &str| Err(Fault::new(Class::Fatal, said));
         if !is(0)? {
-            return refuses(
-                "the table of the store, or a part of it, is not there: run PostgresStore::migrate, \
-                 or the SQL of PostgresStoreBuilder::migration_sql",
-            );
+            return refuses(NO_SCHEMA);
         }
         if !is(1)? {
             return refuses(
@@ -147,9 +144,7 @@ impl Inner {
             );
         }
         if is(2)? {
-            return refuses(
-                "this server takes no writes: it is a replica, or read-only by its settings. Connect to the primary",
-            );
+            return refuses(NO_WRITES);
         }
         let mut advice = Vec::new();
         if is(3)? {

@@ -53,17 +53,21 @@ async fn the_writes_of_an_owner_whose_replies_are_cut_are_applied_once() {
     for number in 1..=5 {
         owners.push(own_key(&store, number).await);
     }
-    let cut = || proxy.cut_replies(1);
+    // A new connection would be cut when it is told of the statement, before anything is applied.
+    let cut = async |first| {
+        EachVerb::new(&store, first).await.all_pass().await;
+        proxy.cut_replies(1);
+    };
 
-    cut();
+    cut(1020).await;
     let renewed = store.renew(&owners[0], LEASE * 2, true).await;
-    cut();
+    cut(1040).await;
     let done = store.complete(&owners[1], &completed("done")).await;
-    cut();
+    cut(1060).await;
     let abandoned = store.abandon(&owners[2]).await;
-    cut();
+    cut(1080).await;
     let released = store.release(&owners[3]).await;
-    cut();
+    cut(1100).await;
     let forgotten = store.forget(owners[4].key(), true).await;
 
     assert_eq!(proxy.cuts(), 5);

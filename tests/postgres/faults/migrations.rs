@@ -67,6 +67,11 @@ async fn a_migration_waits_for_a_long_transaction_and_is_in_nobodys_way() {
     let settings = PostgresStore::builder().schema(&schema);
     let migrating =
         tokio::spawn(async move { settings.migrate(&Server::shared().await.url()).await });
+    let waits = format!(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{schema}.record'::regclass"
+    );
+    let waiting = async || (server.number(&waits).await > 0).then_some(());
+    eventually("the migration waits", waiting).await;
     for number in 0..30 {
         let owner = own_key(&store, number).await;
         store.complete(&owner, &completed("done")).await.unwrap();

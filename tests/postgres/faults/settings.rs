@@ -200,6 +200,7 @@ async fn a_serializable_default_changes_nothing() {
             assert_eq!((owned, found), (1, 11), "{claims:?}");
         }
     }
+    assert!(!server.log().contains("could not serialize"));
 }
 
 #[tokio::test]

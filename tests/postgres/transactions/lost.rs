@@ -49,7 +49,10 @@ fn transferring(world: &World) -> Service {
                 insert.run(tx, &key).await?;
                 Ok(transferred(&key))
             });
-            Ok(whole(response.await?).await)
+            let response = response.await;
+            // The layer would find out, too.
+            assert!(!matches!(response, Err(TransactionError::Unknown(_))));
+            Ok(whole(response?).await)
         }
     })
 }

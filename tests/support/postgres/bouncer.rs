@@ -8,9 +8,9 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 use tokio::time::timeout;
 
+use super::Keeper;
+use super::Port;
 use super::eventually;
-use super::keeper::Keeper;
-use super::port::Port;
 use super::programs::{give_away, path_of, unprivileged};
 use super::server::{Server, url_at};
 

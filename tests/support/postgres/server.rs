@@ -13,8 +13,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::keeper::Keeper;
-use super::port::Port;
+use super::Keeper;
+use super::Port;
 use super::programs::{give_away, path_of, run, text, unprivileged};
 use super::{PATIENCE, eventually, within};
 

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use super::Keeper;
+use super::Port;
 use super::certificates;
-use super::keeper::Keeper;
-use super::port::Port;
 use super::server::{Server, Started, Tls};
 
 /// A server that is being put together. By default nothing is written to the disk, and nothing evicted.

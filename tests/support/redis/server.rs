@@ -11,9 +11,9 @@ use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use super::Keeper;
+use super::Port;
 use super::builder::Builder;
-use super::keeper::Keeper;
-use super::port::Port;
 use super::{PATIENCE, eventually, within};
 
 /// A running server; killed, and its directory removed, when dropped.

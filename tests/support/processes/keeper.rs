@@ -1,7 +1,5 @@
 //! Who ends a server when its test cannot.
 
-#![allow(dead_code, reason = "each target uses its part of it")]
-
 use std::env::temp_dir;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
