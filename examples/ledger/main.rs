@@ -22,9 +22,8 @@
 //!
 //! Environment: `DATABASE_URL` (postgres://…), `ADDR` (127.0.0.1:3000), `PROVIDER_ADDR` (127.0.0.1:3001),
 //! `PROVIDER_FILE` (where the provider keeps its charges; ledger-provider.jsonl), `LEASE_SECS` (30); of the storm, which
-//! wants empty tables, `DATABASE_FOLDER` (the data directory, whose `postmaster.pid` says whom to kill), `KILLS` (100) and `SEED`.
-
-#![expect(clippy::print_stdout, reason = "a program's users read it there")]
+//! wants empty tables, `DATABASE_FOLDER` (the data directory, whose `postmaster.pid` says whom to kill), `KILLS` (100)
+//! and `SEED`.
 
 #![expect(
     clippy::print_stdout,
@@ -36,7 +35,6 @@ mod books;
 mod client;
 mod customer;
 mod failure;
-
 mod migrate;
 mod payments;
 mod provider;

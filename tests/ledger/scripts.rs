@@ -1,4 +1,4 @@
-//! The script that starts all of it.
+//! The scripts that start all of it.
 
 use std::env::temp_dir;
 use std::fs;
