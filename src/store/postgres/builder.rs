@@ -220,8 +220,8 @@ impl PostgresStoreBuilder {
     /// nothing else: by the same SQL as [`migration_sql`](Self::migration_sql).
     ///
     /// Run it at each start, or when a release says so. Several processes may do it at once. Running services are not in
-    /// its way, nor it in theirs: it never waits for a lock longer than 100 ms, and tries again for 20 seconds. Where
-    /// nothing is missing the user needs no right to make anything.
+    /// its way, nor it in theirs: it never waits for a lock longer than 100 ms, and tries again for 20 seconds. A
+    /// server that is not in reach yet is an error at once. Where nothing is missing the user needs no right to make anything.
     ///
     /// ```no_run
     /// # async fn f() -> Result<(), tower_idempotency::StoreError> {
