@@ -2,6 +2,7 @@
 
 mod completions;
 mod cuts;
+mod disks;
 mod kills;
 mod migrations;
 mod purges;

@@ -295,3 +295,65 @@ async fn a_pooler_may_stand_before_the_database() {
     }
     assert_eq!((world.transfers().await, world.executions()), (40, 40));
 }
+
+#[tokio::test]
+async fn a_body_of_a_mebibyte_is_recorded_and_a_larger_one_is_only_answered() {
+    for (length, is_kept) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+        let world = World::new().await;
+        let (pool, insert) = (world.pool.clone(), world.insert());
+        let service = world.service(move |key| {
+            let (pool, insert) = (pool.clone(), insert.clone());
+            async move {
+                let response = key.transaction(&pool, async |tx| {
+                    insert.run(tx, &key).await?;
+                    Ok(Response::new(Body::from("x".repeat(length))))
+                });
+                Ok(whole(response.await?).await)
+            }
+        });
+
+        let first = send(&service, "k").await;
+        let second = send(&service, "k").await;
+
+        assert_eq!((first.text.len(), first.recorded), (length, true));
+        assert_eq!(second.text == first.text, is_kept);
+        let refusal = "idempotency_response_unavailable";
+        assert_eq!(second.text.contains(refusal), !is_kept);
+        assert_eq!((world.transfers().await, world.executions()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_while_handlers_have_used_up_their_pool() {
+    let mut world = World::new().await;
+    let lease = Duration::from_millis(1_500);
+    world.layer = world.layer.lease(lease);
+    let pool = PgPoolOptions::new().max_connections(1);
+    let pool = within(pool.connect(&world.server.url())).await.unwrap();
+    let insert = world.insert();
+    let service = world.service(move |key| {
+        let (pool, insert) = (pool.clone(), insert.clone());
+        async move {
+            // The only connection, for much longer than a lease.
+            let mut tx = pool.begin().await.map_err(TransactionError::Handler)?;
+            for _ in 0..30 {
+                let sleep = sqlx::raw_sql("SELECT pg_sleep(0.1)");
+                let slept = sleep.execute(&mut *tx).await;
+                slept.map_err(TransactionError::Handler)?;
+            }
+            assert!(!key.is_lease_lost());
+            let inserted = insert.run(&mut tx, &key).await;
+            inserted.map_err(TransactionError::Handler)?;
+            let completion = key.complete_in(&mut tx, transferred(&key)).await.unwrap();
+            tx.commit().await.map_err(TransactionError::Handler)?;
+            Ok(whole(completion.committed()).await)
+        }
+    });
+
+    let both = tokio::join!(send(&service, "k"), send(&service, "l"));
+
+    for answer in [both.0, both.1] {
+        assert_eq!((answer.status, answer.recorded), (201, true), "{answer:?}");
+    }
+    assert_eq!((world.transfers().await, world.executions()), (2, 2));
+}

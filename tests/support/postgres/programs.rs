@@ -59,6 +59,23 @@ pub(crate) fn unprivileged(program: &Path, arguments: &[&str]) -> Vec<String> {
     words.map(|word| (*word).to_owned()).collect()
 }
 
+/// The same, with a disk of this size as the folder `small`: in a namespace of its own, which takes no rights where the
+/// kernel allows that to everybody.
+pub(crate) fn on_small_disk(size: &str, words: Vec<String>) -> Vec<String> {
+    let (unshare, owner): (&[&str], &str) = match is_root() {
+        true => (&["unshare", "--mount"], "postgres"),
+        false => (
+            &["unshare", "--map-current-user", "--keep-caps", "--mount"],
+            "",
+        ),
+    };
+    let mount = "mkdir -p small && mount -t tmpfs -o size=$0 tmpfs small\n\
+        [ -z \"$1\" ] || chown \"$1\" small\nshift\nexec \"$@\"";
+    let shell = ["sh", "-ec", mount, size, owner];
+    let before = unshare.iter().chain(&shell).map(|word| (*word).to_owned());
+    before.chain(words).collect()
+}
+
 /// Gives a folder to the user who runs the programs.
 pub(crate) fn give_away(folder: &Path) {
     if is_root() {

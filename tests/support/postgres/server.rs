@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::Keeper;
 use super::Port;
-use super::programs::{give_away, path_of, run, text, unprivileged};
+use super::programs::{give_away, on_small_disk, path_of, run, text, unprivileged};
 use super::{PATIENCE, eventually, within};
 
 /// A running server with the databases `postgres` and `app`; ended, and its directory removed, when dropped.
@@ -70,6 +70,25 @@ impl Server {
         }
     }
 
+    /// One whose tables in the tablespace `small` have so much room in all.
+    pub(crate) async fn on_small_disk(size: &str) -> Self {
+        let data = template();
+        let server = loop {
+            let server = Self::made(&data, &["fsync=off"], |words| on_small_disk(size, words));
+            if server.launch().await {
+                break server;
+            }
+        };
+        server.sql("CREATE DATABASE app").await;
+        let folder = text(&server.keeper.folder().join("small"));
+        let tablespace = format!("CREATE TABLESPACE small LOCATION '{folder}'");
+        server.sql(&tablespace).await;
+        server
+            .sql("ALTER DATABASE app SET default_tablespace = small")
+            .await;
+        server
+    }
+
     /// A replica of another one, which follows it from now on.
     pub(crate) async fn replica_of(primary: &Self) -> Self {
         loop {
@@ -99,6 +118,14 @@ impl Server {
     }
 
     fn new(template: &Path, settings: &[&str]) -> Self {
+        Self::made(template, settings, |words| words)
+    }
+
+    fn made(
+        template: &Path,
+        settings: &[&str],
+        under: impl FnOnce(Vec<String>) -> Vec<String>,
+    ) -> Self {
         let port = Port::free();
         let listens = format!("port={}", port.number());
         let usual = [
@@ -110,7 +137,7 @@ impl Server {
         let settings = [&usual[..], settings].concat();
         let set = settings.iter().flat_map(|setting| ["-c", setting]);
         let arguments = ["-D", "data"].into_iter().chain(set).collect::<Vec<_>>();
-        let words = unprivileged(&path_of("postgres"), &arguments);
+        let words = under(unprivileged(&path_of("postgres"), &arguments));
         let words = words.iter().map(String::as_str).collect::<Vec<_>>();
         let keeper = Keeper::asking("QUIT", words[0], &words[1..]);
         give_away(keeper.folder());
