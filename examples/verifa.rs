@@ -21,7 +21,8 @@
 //! say which event it is. `GET /_ledger` tells how often each handler really ran.
 //!
 //! Environment: `ADDR` (127.0.0.1:3000), `STORE_URL` (memory:, or redis://…, rediss://…,
-//! redis+sentinel://…, redis+cluster://…, sqlite:PATH: then several processes on one store behave as one),
+//! redis+sentinel://…, redis+cluster://…, postgres://…, sqlite:PATH: then several processes on one store
+//! behave as one),
 //! `RETENTION_SECS` (86400), `LEASE_SECS` (30), `IN_FLIGHT` (reject, or wait:SECONDS), `ON_LOST`
 //! (rerun, or refuse) and `DRAIN_SECS` (25).
 //!
