@@ -304,7 +304,7 @@ impl<St: Store> Ownership<St> {
             Trust::Nothing => None,
             Trust::Committed(payload) => Some(payload),
             // Boxed: it would be a large part of every exchange, and happens to few.
-            Trust::Unknown => Box::pin(self.look_for_completion()).await,
+            Trust::Unknown(_) => Box::pin(self.look_for_completion()).await,
         }
     }
 
