@@ -152,14 +152,14 @@ async fn claim_step<E>(
     core: &Arc<Core<BoxStore>>,
     key: RecordKey,
 ) -> Result<Step, StepError<E>> {
+    let mut fingerprint = claim.fingerprint;
     loop {
         if claim.lease.is_lost() {
             return Err(StepError::LeaseLost);
         }
         let config = &core.config;
         let id = ClaimId::unique();
-        let request =
-            ClaimRequest::new(key, id, claim.fingerprint, config.lease(), config.retention);
+        let request = ClaimRequest::new(key, id, fingerprint, config.lease(), config.retention);
         let sent_at = Instant::now();
         let running = core.bounds.take(|bounds| &bounds.executions, 1);
         let record = match core.claim(&request, sent_at).await {
@@ -187,7 +187,11 @@ async fn claim_step<E>(
         match (is_of(claim, &record), record.state()) {
             (false, _) => return Err(StepError::OtherRequest),
             (true, State::Completed { payload }) => return Ok(Step::Done(payload.clone())),
-            (true, State::InFlight { .. }) => wait(claim, core, &key, record.fence()).await,
+            (true, State::InFlight { .. }) => {
+                // What another release has begun is taken over in its terms.
+                fingerprint = *record.fingerprint();
+                wait(claim, core, &key, record.fence()).await;
+            }
         }
     }
 }

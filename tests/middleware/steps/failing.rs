@@ -269,3 +269,27 @@ async fn a_value_that_cannot_be_read_is_not_taken_for_an_absent_one() {
         "Store(\"the record of the step cannot be read\")"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_another_release_has_begun_is_begun_again() {
+    let layer = IdempotencyLayer::default();
+    let service = stepping(&layer, |key, execution| async move {
+        told(key.step("a", async || execution).await)
+    });
+    let (parts, _) = keyed("k", "x").into_parts();
+    let step = layer.record_key_for(&parts, "k").unwrap().step("a");
+    let other = Fingerprint::from_parts(7, [7; 32]);
+    let claim = ClaimRequest::new(
+        step,
+        ClaimId::from_bytes([7; 16]),
+        other,
+        SECOND,
+        3600 * SECOND,
+    );
+    let claimed = layer.store().claim(&claim).await.unwrap();
+    assert!(matches!(claimed, Claim::Owned(_)));
+
+    let answer = tokio::time::timeout(60 * SECOND, send(&service, keyed("k", "x"))).await;
+
+    assert_eq!(answer.expect("it does not wait for ever").text(), "1");
+}
