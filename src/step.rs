@@ -16,6 +16,7 @@ use crate::claiming::Core;
 use crate::clock;
 use crate::context::{Claimed, Idempotency};
 use crate::drive::caught;
+use crate::future::Progress;
 use crate::guard::{Ended, Ownership, Settlement, lengthened};
 use crate::key::{ClaimId, Fence, RecordKey};
 use crate::refusal::RefusalCode;
@@ -162,7 +163,16 @@ async fn claim_step<E>(
         let request = ClaimRequest::new(key, id, fingerprint, config.lease(), config.retention);
         let sent_at = Instant::now();
         let running = core.bounds.take(|bounds| &bounds.executions, 1);
-        let record = match core.claim(&request, sent_at).await {
+        let mut sent = Sent {
+            core,
+            progress: &claim.progress,
+            request: &request,
+            sent_at,
+            is_answered: false,
+        };
+        let answer = core.claim(&request, sent_at).await;
+        sent.is_answered = true;
+        let record = match answer {
             Ok(Claim::Owned(owned)) => {
                 let (core, progress) = (Arc::clone(core), Arc::clone(&claim.progress));
                 let ownership = Ownership::new(core, progress, &request, owned, sent_at, running);
@@ -192,6 +202,24 @@ async fn claim_step<E>(
                 fingerprint = *record.fingerprint();
                 wait(claim, core, &key, record.fence()).await;
             }
+        }
+    }
+}
+
+/// The claim of a step on its way. The store may apply it although the step was dropped: then it is given back.
+struct Sent<'a> {
+    core: &'a Arc<Core<BoxStore>>,
+    progress: &'a Arc<Progress>,
+    request: &'a ClaimRequest,
+    sent_at: Instant,
+    is_answered: bool,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let Self { core, progress, .. } = self;
+            core.give_back(self.request, self.sent_at, progress);
         }
     }
 }

@@ -293,3 +293,45 @@ async fn a_step_that_another_release_has_begun_is_begun_again() {
 
     assert_eq!(answer.expect("it does not wait for ever").text(), "1");
 }
+
+/// In a slow store, at each of its calls.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_dropped_does_not_keep_the_next_attempt_waiting() {
+    for slow in [Verb::Claim, Verb::Complete, Verb::Abandon] {
+        let store = Scripted::new();
+        let slowing = store.clone();
+        let service = stepping(&IdempotencyLayer::new(store), move |key, execution| {
+            let store = slowing.clone();
+            async move {
+                if execution == 1 {
+                    store.always(slow, Fault::SlowBefore(SECOND / 2));
+                    let work = async || {
+                        if matches!(slow, Verb::Abandon) {
+                            std::future::pending::<()>().await;
+                        }
+                        execution
+                    };
+                    let step = tokio::time::timeout(SECOND / 4, key.step("a", work)).await;
+                    assert!(step.is_err());
+                    // Those of the operation itself are no concern of this test.
+                    store.heal();
+                    return failed();
+                }
+                told(key.step("a", async || execution).await)
+            }
+        });
+
+        send(&service, keyed("k", "x")).await;
+        tokio::time::sleep(SECOND).await;
+        let begun = tokio::time::Instant::now();
+        let second = send(&service, keyed("k", "x")).await;
+
+        let value = if matches!(slow, Verb::Complete) {
+            "1"
+        } else {
+            "2"
+        };
+        assert_eq!(second.text(), value, "{slow:?}");
+        assert!(begun.elapsed() < SECOND, "{slow:?} {:?}", begun.elapsed());
+    }
+}
