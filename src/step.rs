@@ -40,7 +40,8 @@ impl Idempotency {
     /// far it came: what it calls should recognise a second call, by [`child`](Self::child). A value that is an error is
     /// a value: see [`try_step`](Self::try_step).
     ///
-    /// The value is kept as JSON, of at most `max_kept_response` bytes; some stores keep less.
+    /// The value is kept as JSON, of at most `max_kept_response` bytes; some stores keep less. What is returned was read
+    /// from that, in the first attempt too. A step within a step needs a name of its own: it would wait for itself.
     ///
     /// ```
     /// # use tower_idempotency::{Idempotency, StepError};
@@ -120,10 +121,10 @@ impl Idempotency {
 
         let tombstone = value::too_large();
         let payload = value::write(&value, core.config.max_kept_response);
-        let (payload, fits) = match payload {
-            Ok(Some(payload)) => (payload, true),
-            Ok(None) => (tombstone.clone(), false),
-            // What cannot be written now cannot be written later: the step is done, and its value is lost to others.
+        let (payload, value) = match payload {
+            Ok(Some((payload, value))) => (payload, Some(value)),
+            Ok(None) => (tombstone.clone(), None),
+            // What cannot be kept now cannot be kept later: the step is done, and its value is lost to others.
             Err(error) => {
                 let none = Completed::new(tombstone.clone(), tombstone, core.config.retention);
                 ownership.settle(Settlement::Complete(none)).await;
@@ -132,8 +133,8 @@ impl Idempotency {
         };
         let completed = Completed::new(payload, tombstone, core.config.retention);
         match ownership.settle(Settlement::Complete(completed)).await {
-            Ended::As(Settled::Applied) if fits => Ok(value),
-            Ended::As(Settled::Applied | Settled::Tombstoned) => Err(StepError::TooLarge),
+            Ended::As(Settled::Applied) => value.ok_or(StepError::TooLarge),
+            Ended::As(Settled::Tombstoned) => Err(StepError::TooLarge),
             Ended::As(Settled::FencedOut | Settled::Missing) => Err(StepError::LeaseLost),
             Ended::ByHandler(_) | Ended::Later => Err(StepError::NotRecorded),
         }
@@ -286,8 +287,9 @@ pub enum StepError<E = Infallible> {
         "the value of this step is too large to be recorded: keep it elsewhere, and return where it is"
     )]
     TooLarge,
-    /// The work was run, and its value cannot be written as JSON. It is not run again.
-    #[error("the value of this step cannot be written as JSON")]
+    /// The work was run, and its value cannot be written as JSON, or not be read from what was written. It is not run
+    /// again.
+    #[error("the value of this step cannot be kept as JSON")]
     Value(#[source] BoxError),
     /// The store has no room for another record, or this scope has too many. The work was not run.
     #[error("the store has no room for the record of this step")]

@@ -138,6 +138,52 @@ async fn a_value_that_is_no_json_is_told_of_and_the_step_is_not_run_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_read_again_is_told_of_at_once() {
+    let service = stepping(&IdempotencyLayer::default(), |key, execution| async move {
+        let step = key.step("a", async || (execution, f64::NAN)).await;
+        let told = match step {
+            Ok(_) => "a value",
+            Err(StepError::Value(_)) => "no JSON",
+            Err(StepError::TooLarge) => "is done",
+            Err(_) => "another error",
+        };
+        let mut response = created(told);
+        *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+        response
+    });
+
+    let first = send(&service, keyed("k", "x")).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("no JSON", "is done"));
+}
+
+/// A type that does not write all that it is.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Receipt {
+    number: u32,
+    #[serde(skip)]
+    note: String,
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_attempt_has_the_value_that_later_ones_have() {
+    let service = stepping(&IdempotencyLayer::default(), |key, number| async move {
+        let note = "noted".to_owned();
+        let work = async || Receipt { number, note };
+        let receipt = key.step("a", work).await.unwrap();
+        let mut response = created(&format!("{} {:?}", receipt.number, receipt.note));
+        *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+        response
+    });
+
+    let first = send(&service, keyed("k", "x")).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("1 \"\"", "1 \"\""));
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_store_fails_first_the_work_is_not_run() {
     let store = Scripted::new();
     let (scripted, provider) = (store.clone(), Provider::default());
