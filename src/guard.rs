@@ -366,7 +366,10 @@ impl<St: Store> Ownership<St> {
             Ok(Settled::Missing) if matches!(settlement, Settlement::Release) => self.ended = true,
             Ok(_) if self.by_handler().await.is_some() => self.ends(Settled::Applied),
             Ok(settled) => self.ends(settled),
-            Err(reason) => self.warn(Warning::GivenUp, reason),
+            Err(reason) => {
+                self.ended = true;
+                self.warn(Warning::GivenUp, reason);
+            }
         }
     }
 
