@@ -16,32 +16,29 @@ pub(crate) enum Trust {
     /// The layer settles.
     #[default]
     Nothing,
-    /// The handler has the statement that completes the record: whether it was committed is in the store.
-    Unknown,
+    /// The handler has so many statements that complete the record: whether one was committed is in the store.
+    Unknown(usize),
     /// Committed: the payload of the record.
     Committed(Bytes),
 }
 
 impl Entrusted {
-    /// The handler has the statement.
+    /// The handler has a statement.
     pub(crate) fn hand_out(&self) {
-        self.0.with(|trust| {
-            if !matches!(trust, Trust::Committed(_)) {
-                *trust = Trust::Unknown;
-            }
+        self.0.with(|trust| match trust {
+            Trust::Nothing => *trust = Trust::Unknown(1),
+            Trust::Unknown(out) => *out += 1,
+            Trust::Committed(_) => {}
         });
     }
 
-    /// The transaction was rolled back: nothing is recorded.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "sqlite")),
-        expect(dead_code, reason = "who hands out a statement is not told more")
-    )]
+    /// The transaction of one statement was rolled back. That of another may have been committed.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn take_back(&self) {
-        self.0.with(|trust| {
-            if !matches!(trust, Trust::Committed(_)) {
-                *trust = Trust::Nothing;
-            }
+        self.0.with(|trust| match trust {
+            Trust::Unknown(out) if *out > 1 => *out -= 1,
+            Trust::Unknown(_) => *trust = Trust::Nothing,
+            Trust::Nothing | Trust::Committed(_) => {}
         });
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::answer::{Verdict, as_recorded, decide, judge, refuse};
+use crate::answer::{Verdict, as_recorded, decide, judge, refuse, without_body};
 use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::Captured;
 use crate::claiming::Core;
@@ -78,6 +78,7 @@ where
 
     // 3. Run, and hold the response. The lease is renewed beside both.
     parts.extensions.insert(ownership.context(&identity.key));
+    let is_head = parts.method == Method::HEAD;
     let (body, share) = upload.into_body();
     let request = Request::from_parts(parts, body);
     let run = run(config, &progress, &ownership, service, request);
@@ -128,7 +129,7 @@ where
         head.headers.remove(&REPLAYED);
         head.extensions.insert(Outcome::Executed { recorded });
     }
-    Ok(Response::from_parts(
+    let response = Response::from_parts(
         head,
         match captured {
             Captured::Whole(body) => ResponseBody::whole(body),
@@ -137,7 +138,14 @@ where
             Captured::Flowing(body, rest) => ResponseBody::flowing(body, rest),
             Captured::Broken(body, error) => ResponseBody::broken(body, error),
         },
-    ))
+    );
+    // The handler's own answer to HEAD has no body, the recorded one may have.
+    let answers_head = is_head && by_handler && config.mode == Mode::Enforce;
+    Ok(if answers_head {
+        without_body(response)
+    } else {
+        response
+    })
 }
 
 /// So often a request meets records of other releases than the last: two releases may be at one key in turn.

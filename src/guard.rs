@@ -2,10 +2,9 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,15 +38,31 @@ impl<St: Store> Core<St> {
         sent_at: Instant,
         progress: &Arc<Progress>,
     ) -> Refusal {
+        if failure.may_be_applied {
+            self.give_back(request, sent_at, progress);
+        }
+        let code = match failure.kind {
+            StoreErrorKind::Unreadable => RefusalCode::RecordUnreadable,
+            _ => RefusalCode::StoreUnavailable,
+        };
+        let reason = Arc::clone(&failure.reason);
+        self.config.refusal(code).because(reason)
+    }
+
+    /// Gives a claim back as soon as the store answers it, within bounds.
+    pub(crate) fn give_back(
+        self: &Arc<Self>,
+        request: &ClaimRequest,
+        sent_at: Instant,
+        progress: &Arc<Progress>,
+    ) {
         // Where requests run all the same, give-backs take half of the bound at the most: a store that hangs must
         // not close the door that was left open. What is not given back is free at the end of its lease.
         let most = match (self.config.on_store_error, self.config.mode) {
             (OnStoreError::Refuse, Mode::Enforce) => usize::MAX,
             (OnStoreError::RunUnprotected, _) | (_, Mode::Shadow) => self.config.max_detached / 2,
         };
-        if failure.may_be_applied
-            && let Some(detached) = self.bounds.take_within(|bounds| &bounds.detached, 1, most)
-        {
+        if let Some(detached) = self.bounds.take_within(|bounds| &bounds.detached, 1, most) {
             let running = self.bounds.take(|bounds| &bounds.executions, 1);
             let request = request.clone().with_take_over(TakeOver::Never);
             let (core, claimed) = (Arc::clone(self), Arc::clone(progress));
@@ -57,12 +72,6 @@ impl<St: Store> Core<St> {
                     .await;
             });
         }
-        let code = match failure.kind {
-            StoreErrorKind::Unreadable => RefusalCode::RecordUnreadable,
-            _ => RefusalCode::StoreUnavailable,
-        };
-        let reason = Arc::clone(&failure.reason);
-        self.config.refusal(code).because(reason)
     }
 
     async fn give_back_when_answered(
@@ -150,7 +159,7 @@ impl Ended {
 
 /// The ownership of one record, from the claim to its settlement.
 ///
-/// Dropped before it was settled, it settles what can be settled without waiting; the lease does the rest.
+/// Dropped before it was settled, it settles beside whatever goes on; where no runtime does, the lease does the rest.
 pub(crate) struct Ownership<St: Store> {
     renewals: Renewals<St>,
     progress: Arc<Progress>,
@@ -269,7 +278,7 @@ impl<St: Store> Ownership<St> {
             self.renewals.tell_of_loss();
         }
         self.decided = Some(settlement.clone());
-        let first_try = self.core().answered(self.apply(&settlement));
+        let first_try = self.core().answered(apply(&self.renewals, &settlement));
         let ends_lease = matches!(settlement, Settlement::Abandon);
         let first_try = self.renewals.settling(ends_lease, first_try).await;
         let reason = match first_try {
@@ -304,7 +313,7 @@ impl<St: Store> Ownership<St> {
             Trust::Nothing => None,
             Trust::Committed(payload) => Some(payload),
             // Boxed: it would be a large part of every exchange, and happens to few.
-            Trust::Unknown => Box::pin(self.look_for_completion()).await,
+            Trust::Unknown(_) => Box::pin(self.look_for_completion()).await,
         }
     }
 
@@ -340,7 +349,11 @@ impl<St: Store> Ownership<St> {
             let (mut pause, mut failed) = (Pause::default(), None);
             while Instant::now() < over {
                 pause.next().await;
-                match self.core().answered(self.apply(&settlement)).await {
+                match self
+                    .core()
+                    .answered(apply(&self.renewals, &settlement))
+                    .await
+                {
                     Ok(settled) => return Ok(settled),
                     Err(reason) => failed = Some(reason),
                 }
@@ -353,7 +366,10 @@ impl<St: Store> Ownership<St> {
             Ok(Settled::Missing) if matches!(settlement, Settlement::Release) => self.ended = true,
             Ok(_) if self.by_handler().await.is_some() => self.ends(Settled::Applied),
             Ok(settled) => self.ends(settled),
-            Err(reason) => self.warn(Warning::GivenUp, reason),
+            Err(reason) => {
+                self.ended = true;
+                self.warn(Warning::GivenUp, reason);
+            }
         }
     }
 
@@ -378,26 +394,6 @@ impl<St: Store> Ownership<St> {
         self.core().config.report(event);
     }
 
-    async fn apply(&self, settlement: &Settlement) -> Result<Settled, StoreError> {
-        let (store, owner) = (&*self.core().store, &self.renewals.owner);
-        // What a handler has left behind is to know that another attempt may begin.
-        if !matches!(settlement, Settlement::Complete(_)) {
-            self.renewals.lease.lose();
-        }
-        match settlement {
-            Settlement::Complete(completed) => store.complete(owner, completed).await,
-            Settlement::Release => store.release(owner).await,
-            Settlement::Abandon => {
-                if self.renewals.lease.is_unconfirmed() {
-                    store
-                        .renew(owner, self.renewals.lease.length(), true)
-                        .await?;
-                }
-                store.abandon(owner).await
-            }
-        }
-    }
-
     /// A handler that started may have done something: abandoned. A claim whose handler never started is
     /// forgotten, unless there was an attempt before: then its fingerprint and count stay.
     fn without_outcome(&self) -> Settlement {
@@ -409,17 +405,54 @@ impl<St: Store> Ownership<St> {
     }
 }
 
+async fn apply<St: Store>(
+    renewals: &Renewals<St>,
+    settlement: &Settlement,
+) -> Result<Settled, StoreError> {
+    let Renewals { core, owner, lease } = renewals;
+    let store = &*core.store;
+    // What a handler has left behind is to know that another attempt may begin.
+    if !matches!(settlement, Settlement::Complete(_)) {
+        lease.lose();
+    }
+    match settlement {
+        Settlement::Complete(completed) => store.complete(owner, completed).await,
+        Settlement::Release => store.release(owner).await,
+        Settlement::Abandon => {
+            if lease.is_unconfirmed() {
+                store.renew(owner, lease.length(), true).await?;
+            }
+            store.abandon(owner).await
+        }
+    }
+}
+
 impl<St: Store> Drop for Ownership<St> {
     fn drop(&mut self) {
         if self.ended || self.renewals.lease.entrusted.is_committed() {
             return;
         }
         let settlement = (self.decided.take()).unwrap_or_else(|| self.without_outcome());
-        // One poll, and never a panic: this may run while another one unwinds.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
+        let renewals = self.renewals.clone();
+        // Never a panic: this may run while another one unwinds.
+        let slow = catch_unwind(AssertUnwindSafe(|| {
+            let mut settling = Box::pin(async move { apply(&renewals, &settlement).await });
             let mut cx = Context::from_waker(Waker::noop());
-            let _: Poll<_> = pin!(self.apply(&settlement)).poll(&mut cx);
+            settling
+                .as_mut()
+                .poll(&mut cx)
+                .is_pending()
+                .then_some(settling)
         }));
+        // What takes longer goes on without this guard, which would spawn again where its runtime ends.
+        if let Ok(Some(settling)) = slow {
+            let core = Arc::clone(self.core());
+            let unsettled = core.bounds.take(|bounds| &bounds.unsettled, 1);
+            self.progress.spawn(async move {
+                let _unsettled = unsettled;
+                let _ = core.answered(settling).await;
+            });
+        }
     }
 }
 

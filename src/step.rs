@@ -16,6 +16,7 @@ use crate::claiming::Core;
 use crate::clock;
 use crate::context::{Claimed, Idempotency};
 use crate::drive::caught;
+use crate::future::Progress;
 use crate::guard::{Ended, Ownership, Settlement, lengthened};
 use crate::key::{ClaimId, Fence, RecordKey};
 use crate::refusal::RefusalCode;
@@ -39,7 +40,8 @@ impl Idempotency {
     /// far it came: what it calls should recognise a second call, by [`child`](Self::child). A value that is an error is
     /// a value: see [`try_step`](Self::try_step).
     ///
-    /// The value is kept as JSON, of at most `max_kept_response` bytes; some stores keep less.
+    /// The value is kept as JSON, of at most `max_kept_response` bytes; some stores keep less. What is returned was read
+    /// from that, in the first attempt too. A step within a step needs a name of its own: it would wait for itself.
     ///
     /// ```
     /// # use tower_idempotency::{Idempotency, StepError};
@@ -119,10 +121,10 @@ impl Idempotency {
 
         let tombstone = value::too_large();
         let payload = value::write(&value, core.config.max_kept_response);
-        let (payload, fits) = match payload {
-            Ok(Some(payload)) => (payload, true),
-            Ok(None) => (tombstone.clone(), false),
-            // What cannot be written now cannot be written later: the step is done, and its value is lost to others.
+        let (payload, value) = match payload {
+            Ok(Some((payload, value))) => (payload, Some(value)),
+            Ok(None) => (tombstone.clone(), None),
+            // What cannot be kept now cannot be kept later: the step is done, and its value is lost to others.
             Err(error) => {
                 let none = Completed::new(tombstone.clone(), tombstone, core.config.retention);
                 ownership.settle(Settlement::Complete(none)).await;
@@ -131,8 +133,8 @@ impl Idempotency {
         };
         let completed = Completed::new(payload, tombstone, core.config.retention);
         match ownership.settle(Settlement::Complete(completed)).await {
-            Ended::As(Settled::Applied) if fits => Ok(value),
-            Ended::As(Settled::Applied | Settled::Tombstoned) => Err(StepError::TooLarge),
+            Ended::As(Settled::Applied) => value.ok_or(StepError::TooLarge),
+            Ended::As(Settled::Tombstoned) => Err(StepError::TooLarge),
             Ended::As(Settled::FencedOut | Settled::Missing) => Err(StepError::LeaseLost),
             Ended::ByHandler(_) | Ended::Later => Err(StepError::NotRecorded),
         }
@@ -152,17 +154,26 @@ async fn claim_step<E>(
     core: &Arc<Core<BoxStore>>,
     key: RecordKey,
 ) -> Result<Step, StepError<E>> {
+    let mut fingerprint = claim.fingerprint;
     loop {
         if claim.lease.is_lost() {
             return Err(StepError::LeaseLost);
         }
         let config = &core.config;
         let id = ClaimId::unique();
-        let request =
-            ClaimRequest::new(key, id, claim.fingerprint, config.lease(), config.retention);
+        let request = ClaimRequest::new(key, id, fingerprint, config.lease(), config.retention);
         let sent_at = Instant::now();
         let running = core.bounds.take(|bounds| &bounds.executions, 1);
-        let record = match core.claim(&request, sent_at).await {
+        let mut sent = Sent {
+            core,
+            progress: &claim.progress,
+            request: &request,
+            sent_at,
+            is_answered: false,
+        };
+        let answer = core.claim(&request, sent_at).await;
+        sent.is_answered = true;
+        let record = match answer {
             Ok(Claim::Owned(owned)) => {
                 let (core, progress) = (Arc::clone(core), Arc::clone(&claim.progress));
                 let ownership = Ownership::new(core, progress, &request, owned, sent_at, running);
@@ -187,7 +198,29 @@ async fn claim_step<E>(
         match (is_of(claim, &record), record.state()) {
             (false, _) => return Err(StepError::OtherRequest),
             (true, State::Completed { payload }) => return Ok(Step::Done(payload.clone())),
-            (true, State::InFlight { .. }) => wait(claim, core, &key, record.fence()).await,
+            (true, State::InFlight { .. }) => {
+                // What another release has begun is taken over in its terms.
+                fingerprint = *record.fingerprint();
+                wait(claim, core, &key, record.fence()).await;
+            }
+        }
+    }
+}
+
+/// The claim of a step on its way. The store may apply it although the step was dropped: then it is given back.
+struct Sent<'a> {
+    core: &'a Arc<Core<BoxStore>>,
+    progress: &'a Arc<Progress>,
+    request: &'a ClaimRequest,
+    sent_at: Instant,
+    is_answered: bool,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let Self { core, progress, .. } = self;
+            core.give_back(self.request, self.sent_at, progress);
         }
     }
 }
@@ -254,8 +287,9 @@ pub enum StepError<E = Infallible> {
         "the value of this step is too large to be recorded: keep it elsewhere, and return where it is"
     )]
     TooLarge,
-    /// The work was run, and its value cannot be written as JSON. It is not run again.
-    #[error("the value of this step cannot be written as JSON")]
+    /// The work was run, and its value cannot be written as JSON, or not be read from what was written. It is not run
+    /// again.
+    #[error("the value of this step cannot be kept as JSON")]
     Value(#[source] BoxError),
     /// The store has no room for another record, or this scope has too many. The work was not run.
     #[error("the store has no room for the record of this step")]

@@ -115,6 +115,12 @@ impl<B: Body> Completion<B> {
         self.lease.entrusted.commit(self.payload);
         self.response
     }
+
+    /// Its transaction was rolled back: it is not run again.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    fn rolled_back(self) {
+        self.lease.entrusted.take_back();
+    }
 }
 
 impl<B: Body> fmt::Debug for Completion<B> {

@@ -15,12 +15,19 @@ use crate::store::error::BoxError;
 const VALUE: [u8; 2] = [1, 2];
 const TOO_LARGE: [u8; 2] = [1, 3];
 
-/// The payload of a value; `None` for one of more than `at_most` bytes.
-pub(super) fn write<T: Serialize>(value: &T, at_most: usize) -> Result<Option<Bytes>, BoxError> {
+/// The payload of a value, and what every later attempt will read of it; `None` for one of more than `at_most` bytes.
+pub(super) fn write<T>(value: &T, at_most: usize) -> Result<Option<(Bytes, T)>, BoxError>
+where
+    T: Serialize + DeserializeOwned,
+{
     let mut payload = VALUE.to_vec();
     serde_json::to_writer(&mut payload, value)?;
-    let fits = payload.len() - VALUE.len() <= at_most;
-    Ok(fits.then(|| payload.into()))
+    let json = &payload[VALUE.len()..];
+    if json.len() > at_most {
+        return Ok(None);
+    }
+    let read = serde_json::from_slice(json)?;
+    Ok(Some((payload.into(), read)))
 }
 
 /// Stands for a value that is not kept: the step is done all the same.

@@ -99,7 +99,7 @@ impl Idempotency {
         match read_back(pool, &completion.statement, at_most).await {
             Some(true) => Ok(completion.committed()),
             Some(false) => {
-                completion.lease.entrusted.take_back();
+                completion.rolled_back();
                 Err(TransactionError::Database(reason))
             }
             None => Err(TransactionError::Unknown(reason)),
@@ -142,12 +142,13 @@ impl Idempotency {
             .execute(transaction)
             .await
             .map(|done| done.rows_affected());
-        if !matches!(changed, Ok(1)) {
-            completion.lease.entrusted.take_back();
-        }
-        match changed.map_err(failed)? {
-            1 => Ok(completion),
-            _ => Err(TransactionError::LeaseLost),
+        match changed {
+            Ok(1) => Ok(completion),
+            changed => {
+                completion.rolled_back();
+                changed.map_err(failed)?;
+                Err(TransactionError::LeaseLost)
+            }
         }
     }
 }

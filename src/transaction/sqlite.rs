@@ -53,7 +53,10 @@ impl Idempotency {
         let tx = begun.map_err(failed)?;
         let response = work(&tx).map_err(TransactionError::Handler)?;
         let completion = self.completion(response).map_err(TransactionError::of)?;
-        completion.complete_in(&tx).map_err(TransactionError::of)?;
+        if let Err(error) = completion.complete_in(&tx) {
+            completion.rolled_back();
+            return Err(error.of());
+        }
 
         let Err(error) = tx.commit() else {
             return Ok(completion.committed());
@@ -61,7 +64,7 @@ impl Idempotency {
         match is_committed(connection, completion.statement()) {
             Ok(true) => Ok(completion.committed()),
             Ok(false) => {
-                completion.lease.entrusted.take_back();
+                completion.rolled_back();
                 Err(failed(error))
             }
             Err(_) => Err(TransactionError::Unknown(error.into())),
@@ -80,11 +83,8 @@ impl<B: Body<Data = Bytes>> Completion<B> {
     ///
     /// [`LeaseLost`](TransactionError::LeaseLost) and [`Database`](TransactionError::Database): roll back.
     pub fn complete_in(&self, transaction: &Transaction<'_>) -> Result<(), TransactionError> {
-        let changed = self.statement.execute(transaction);
-        if !matches!(changed, Ok(1)) {
-            self.lease.entrusted.take_back();
-        }
-        match changed.map_err(failed)? {
+        // Where it fails it may be run again, and the layer goes on looking.
+        match self.statement.execute(transaction).map_err(failed)? {
             1 => Ok(()),
             _ => Err(TransactionError::LeaseLost),
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use http::Response;
 use tower::ServiceExt;
 use tower_idempotency::{
-    Idempotency, IdempotencyLayer, MemoryStore, OnStoreError, Outcome, StepError, Store,
-    StoreErrorKind,
+    ClaimId, ClaimRequest, Fingerprint, Idempotency, IdempotencyLayer, MemoryStore, OnStoreError,
+    Outcome, StepError, Store, StoreErrorKind,
 };
 
 use crate::scripted::{Fault, Scripted, Verb};

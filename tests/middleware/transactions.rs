@@ -6,7 +6,7 @@ mod refused;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use tower::ServiceExt;
 use tower_idempotency::{
     BoxStore, Cached, Encrypted, EncryptionKey, Idempotency, IdempotencyLayer, Keep, Keyring, Mode,
@@ -189,6 +189,40 @@ async fn a_layer_that_only_looks_leaves_the_response_as_it_is() {
     });
 
     assert_eq!(send(&service, keyed("k", "x")).await.text(), "late");
+}
+
+/// As frameworks answer HEAD, which run the handler and leave out the body.
+#[tokio::test(start_paused = true)]
+async fn a_first_answer_to_head_has_no_body() {
+    let store = Scripted::new();
+    let committing = store.clone();
+    let layer = IdempotencyLayer::new(store.clone()).methods([Method::HEAD]);
+    let (_, service) = handling(&layer, move |key| {
+        let store = committing.clone();
+        async move {
+            let _ = key.completion(created("transferred")).unwrap().committed();
+            store.commit().await;
+            let mut response = created("");
+            let length = "11".parse().unwrap();
+            response.headers_mut().insert("content-length", length);
+            response
+        }
+    });
+    let head = || {
+        let mut request = keyed("k", "x");
+        *request.method_mut() = Method::HEAD;
+        request
+    };
+
+    let first = send(&service, head()).await;
+    let replay = send(&service, head()).await;
+
+    assert_eq!(first.outcome, Outcome::Executed { recorded: true });
+    assert!(replay.is_replay());
+    for answer in [&first, &replay] {
+        assert_eq!(answer.text(), "");
+        assert_eq!(answer.header("content-length"), Some("11"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

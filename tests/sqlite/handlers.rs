@@ -203,6 +203,68 @@ async fn a_commit_that_fails_is_rolled_back() {
     assert!(layer.store().inspect(&record).await.unwrap().is_none());
 }
 
+#[tokio::test]
+async fn one_that_was_committed_is_found_behind_another_that_came_too_late() {
+    let scratch = Scratch::new();
+    let path = scratch.file("a.db");
+    let (_, service) = serving(&path, |key, path| {
+        let mut connection = connect(path);
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = tx.map_err(TransactionError::Handler)?;
+        insert(key, &tx).map_err(TransactionError::Handler)?;
+        let completion = key.completion(transferred(key)).unwrap();
+        completion.complete_in(&tx).unwrap();
+        tx.commit().map_err(TransactionError::Handler)?;
+        // Its answer was lost: the handler tries again.
+        drop(completion);
+        key.transaction_on(&mut connection, |tx| {
+            insert(key, tx)?;
+            Ok(Response::new("again".into()))
+        })
+    })
+    .await;
+
+    let first = send(&service, "k").await;
+    let replay = send(&service, "k").await;
+
+    assert_eq!((first.status, first.recorded), (201, true), "{first:?}");
+    assert_eq!((&replay.text, replay.is_replay), (&first.text, true));
+    assert_eq!(transfers(&path).len(), 1);
+}
+
+#[tokio::test]
+async fn a_completion_that_failed_and_is_run_again_is_found() {
+    let scratch = Scratch::new();
+    let path = scratch.file("a.db");
+    let (_, service) = serving(&path, |key, path| {
+        let mut connection = connect(path);
+        let completion = key.completion(transferred(key)).unwrap();
+        // Another has the file for the time being.
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        let mut other = connect(path);
+        let lock = other.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = connection.transaction().unwrap();
+        let busy = completion.complete_in(&tx);
+        assert!(matches!(busy, Err(TransactionError::Database(_))));
+        drop((tx, lock));
+
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = tx.map_err(TransactionError::Handler)?;
+        insert(key, &tx).map_err(TransactionError::Handler)?;
+        completion.complete_in(&tx).unwrap();
+        tx.commit().map_err(TransactionError::Handler)?;
+        // As where COMMIT is not answered.
+        Err(TransactionError::Unsupported)
+    })
+    .await;
+
+    let first = send(&service, "k").await;
+    let replay = send(&service, "k").await;
+
+    assert_eq!((first.status, first.recorded), (201, true), "{first:?}");
+    assert_eq!((&replay.text, replay.is_replay), (&first.text, true));
+}
+
 const FILE: &str = "SQLITE_TRANSACTION_FILE";
 const KEY: &str = "SQLITE_TRANSACTION_KEY";
 const AT: &str = "SQLITE_TRANSACTION_AT";

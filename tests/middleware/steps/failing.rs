@@ -138,6 +138,52 @@ async fn a_value_that_is_no_json_is_told_of_and_the_step_is_not_run_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_read_again_is_told_of_at_once() {
+    let service = stepping(&IdempotencyLayer::default(), |key, execution| async move {
+        let step = key.step("a", async || (execution, f64::NAN)).await;
+        let told = match step {
+            Ok(_) => "a value",
+            Err(StepError::Value(_)) => "no JSON",
+            Err(StepError::TooLarge) => "is done",
+            Err(_) => "another error",
+        };
+        let mut response = created(told);
+        *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+        response
+    });
+
+    let first = send(&service, keyed("k", "x")).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("no JSON", "is done"));
+}
+
+/// A type that does not write all that it is.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Receipt {
+    number: u32,
+    #[serde(skip)]
+    note: String,
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_attempt_has_the_value_that_later_ones_have() {
+    let service = stepping(&IdempotencyLayer::default(), |key, number| async move {
+        let note = "noted".to_owned();
+        let work = async || Receipt { number, note };
+        let receipt = key.step("a", work).await.unwrap();
+        let mut response = created(&format!("{} {:?}", receipt.number, receipt.note));
+        *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+        response
+    });
+
+    let first = send(&service, keyed("k", "x")).await;
+    let second = send(&service, keyed("k", "x")).await;
+
+    assert_eq!((first.text(), second.text()), ("1 \"\"", "1 \"\""));
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_store_fails_first_the_work_is_not_run() {
     let store = Scripted::new();
     let (scripted, provider) = (store.clone(), Provider::default());
@@ -268,4 +314,70 @@ async fn a_value_that_cannot_be_read_is_not_taken_for_an_absent_one() {
         answer.text(),
         "Store(\"the record of the step cannot be read\")"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_another_release_has_begun_is_begun_again() {
+    let layer = IdempotencyLayer::default();
+    let service = stepping(&layer, |key, execution| async move {
+        told(key.step("a", async || execution).await)
+    });
+    let (parts, _) = keyed("k", "x").into_parts();
+    let step = layer.record_key_for(&parts, "k").unwrap().step("a");
+    let other = Fingerprint::from_parts(7, [7; 32]);
+    let claim = ClaimRequest::new(
+        step,
+        ClaimId::from_bytes([7; 16]),
+        other,
+        SECOND,
+        3600 * SECOND,
+    );
+    let claimed = layer.store().claim(&claim).await.unwrap();
+    assert!(matches!(claimed, Claim::Owned(_)));
+
+    let answer = tokio::time::timeout(60 * SECOND, send(&service, keyed("k", "x"))).await;
+
+    assert_eq!(answer.expect("it does not wait for ever").text(), "1");
+}
+
+/// In a slow store, at each of its calls.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_dropped_does_not_keep_the_next_attempt_waiting() {
+    for slow in [Verb::Claim, Verb::Complete, Verb::Abandon] {
+        let store = Scripted::new();
+        let slowing = store.clone();
+        let service = stepping(&IdempotencyLayer::new(store), move |key, execution| {
+            let store = slowing.clone();
+            async move {
+                if execution == 1 {
+                    store.always(slow, Fault::SlowBefore(SECOND / 2));
+                    let work = async || {
+                        if matches!(slow, Verb::Abandon) {
+                            std::future::pending::<()>().await;
+                        }
+                        execution
+                    };
+                    let step = tokio::time::timeout(SECOND / 4, key.step("a", work)).await;
+                    assert!(step.is_err());
+                    // Those of the operation itself are no concern of this test.
+                    store.heal();
+                    return failed();
+                }
+                told(key.step("a", async || execution).await)
+            }
+        });
+
+        send(&service, keyed("k", "x")).await;
+        tokio::time::sleep(SECOND).await;
+        let begun = tokio::time::Instant::now();
+        let second = send(&service, keyed("k", "x")).await;
+
+        let value = if matches!(slow, Verb::Complete) {
+            "1"
+        } else {
+            "2"
+        };
+        assert_eq!(second.text(), value, "{slow:?}");
+        assert!(begun.elapsed() < SECOND, "{slow:?} {:?}", begun.elapsed());
+    }
 }

@@ -166,6 +166,35 @@ async fn in_a_transaction_of_ones_own_it_is_the_commit_that_counts() {
 }
 
 #[tokio::test]
+async fn a_commit_without_an_answer_is_found_behind_another_try() {
+    let world = World::new().await;
+    let (pool, insert) = (world.pool.clone(), world.insert());
+    let service = world.service(move |key| {
+        let (pool, insert) = (pool.clone(), insert.clone());
+        async move {
+            let mut tx = pool.begin().await.map_err(TransactionError::Handler)?;
+            let inserted = insert.run(&mut tx, &key).await;
+            inserted.map_err(TransactionError::Handler)?;
+            drop(key.complete_in(&mut tx, transferred(&key)).await.unwrap());
+            tx.commit().await.unwrap();
+
+            let again = key.transaction(&pool, async |tx| {
+                insert.run(tx, &key).await?;
+                Ok(Response::new(Body::from("again")))
+            });
+            Ok(whole(again.await?).await)
+        }
+    });
+
+    let first = send(&service, "k").await;
+    let second = send(&service, "k").await;
+
+    assert_eq!((first.is("transferred"), first.recorded), (true, true));
+    assert_eq!((second.is("transferred"), second.is_replay), (true, true));
+    assert_eq!((world.transfers().await, world.executions()), (1, 1));
+}
+
+#[tokio::test]
 async fn savepoints_of_the_closure_are_its_own() {
     let world = World::new().await;
     let (pool, insert) = (world.pool.clone(), world.insert());
