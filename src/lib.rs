@@ -338,6 +338,7 @@ mod future;
 ))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod giving_back;
 mod grpc;
 mod guard;
 mod identify;
@@ -351,6 +352,7 @@ mod limits;
 mod lock;
 mod on_lost;
 mod parameters;
+mod pause;
 mod pointer;
 mod policy;
 mod quoted;
