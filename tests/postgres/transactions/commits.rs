@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnectOptions;
 use tower_idempotency::{Keep, Store};
 
 use super::*;
-use crate::servers::Bouncer;
+use crate::servers::{Bouncer, eventually};
 
 #[tokio::test]
 async fn rows_and_record_are_committed_together() {
@@ -294,4 +294,46 @@ async fn a_pooler_may_stand_before_the_database() {
         assert_eq!((&replay.text, replay.is_replay), (&first.text, true));
     }
     assert_eq!((world.transfers().await, world.executions()), (40, 40));
+}
+
+/// Each connection of the handlers' pool is in the hands of one that takes three leases.
+#[tokio::test]
+async fn handlers_that_use_up_their_pool_keep_their_leases() {
+    const LEASE: Duration = Duration::from_secs(1);
+    const CONNECTIONS: u32 = 4;
+    let mut world = World::new().await;
+    world.layer = world.layer.clone().lease(LEASE);
+    let pool = world.pool.clone();
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let service = world.service(move |key| {
+        let (pool, mut ended) = (pool.clone(), ended.clone());
+        async move {
+            let held = pool.acquire().await.unwrap();
+            ended.wait_for(|ended| *ended).await.unwrap();
+            drop(held);
+            Ok(transferred(&key))
+        }
+    });
+    let keys = (0..CONNECTIONS).map(|number| format!("k{number}"));
+    let requests = keys.map(|key| tokio::spawn(send(&service, &key)));
+    let requests = requests.collect::<Vec<_>>();
+
+    let renewed = format!(
+        "SELECT count(*) FROM {}.record WHERE attempt = 1 AND lease_until > clock_timestamp() \
+         AND lease_until > first_at + interval '3 seconds'",
+        world.schema
+    );
+    let all = async || {
+        let renewed = world.server.number(&renewed).await;
+        (renewed == i64::from(CONNECTIONS)).then_some(())
+    };
+    eventually("all leases are renewed", all).await;
+    assert!(world.pool.try_acquire().is_none(), "no connection is left");
+    end.send_replace(true);
+
+    for request in requests {
+        let answer = request.await.unwrap();
+        assert_eq!((answer.status, answer.recorded), (201, true), "{answer:?}");
+    }
+    assert_eq!(world.executions(), CONNECTIONS);
 }
