@@ -32,6 +32,8 @@ pub(super) struct Server {
     waiters: Arc<Waiters>,
     may_create: bool,
     connection: Option<Connection>,
+    /// The file that it leads to.
+    file: Option<(u64, u64)>,
     /// When expired records are dropped next.
     purge_at: Option<Instant>,
     /// When the log is looked at next.
@@ -55,6 +57,7 @@ impl Server {
             waiters: Arc::clone(waiters),
             may_create,
             connection: None,
+            file: None,
             purge_at,
             log_at: Instant::now(),
         }
@@ -182,9 +185,15 @@ impl Server {
         &mut self,
         work: impl FnOnce(&Connection, &RefCell<Vec<Ended>>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        // What is written to a file that is no longer there is lost, and nobody else sees it.
+        let file = connection::file_at(&self.settings.path);
         let connection = match self.connection.take() {
-            Some(opened) => opened,
-            None => connection::open(&self.settings, self.role, self.may_create)?,
+            Some(opened) if file == self.file => opened,
+            _ => {
+                let opened = connection::open(&self.settings, self.role, self.may_create)?;
+                self.file = connection::file_at(&self.settings.path);
+                opened
+            }
         };
         self.may_create = false;
         let ended = RefCell::default();
