@@ -95,7 +95,9 @@ const CHECK: &str = "SELECT \
     AND has_table_privilege(to_regclass('{record}'), 'INSERT') \
     AND has_table_privilege(to_regclass('{record}'), 'UPDATE') \
     AND has_table_privilege(to_regclass('{record}'), 'DELETE') \
-    AND has_sequence_privilege(to_regclass('{sequence}'), 'USAGE') THEN 1 ELSE 0 END::bigint, \
+    AND has_sequence_privilege(to_regclass('{sequence}'), 'USAGE') \
+    AND has_function_privilege(to_regprocedure('{claim}(bytea, bytea, bytea, bigint, bigint, bigint)'), 'EXECUTE') \
+    AND has_function_privilege(to_regprocedure('{purge}(bigint)'), 'EXECUTE') THEN 1 ELSE 0 END::bigint, \
     CASE WHEN current_setting('transaction_read_only') = 'on' THEN 1 ELSE 0 END::bigint, \
     CASE WHEN current_setting('synchronous_commit') = 'off' THEN 1 ELSE 0 END::bigint, \
     CASE WHEN current_setting('fsync') = 'off' THEN 1 ELSE 0 END::bigint";

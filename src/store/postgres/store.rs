@@ -139,7 +139,7 @@ impl Inner {
         }
         if !is(1)? {
             return refuses(
-                "the user may not SELECT, INSERT, UPDATE and DELETE in the table of the store and use its sequence: \
+                "the user may not SELECT, INSERT, UPDATE and DELETE in the table of the store, and use its sequence and functions: \
                  see \"Rights\" in the documentation of PostgresStore",
             );
         }

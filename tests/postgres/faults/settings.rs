@@ -119,6 +119,17 @@ async fn a_user_needs_the_documented_rights_and_no_others() {
     // Nothing is missing: it has no right to make anything, and needs none.
     PostgresStore::migrate(&url).await.unwrap();
 
+    let functions = "ALL FUNCTIONS IN SCHEMA idempotency";
+    server
+        .sql(&format!("REVOKE EXECUTE ON {functions} FROM PUBLIC"))
+        .await;
+    let why = refused(&url).await;
+    assert!(why.contains("\"Rights\""), "{why}");
+    server
+        .sql(&format!("GRANT EXECUTE ON {functions} TO app"))
+        .await;
+    PostgresStore::connect(&url).await.unwrap();
+
     server
         .sql("REVOKE INSERT ON idempotency.record FROM app")
         .await;
