@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use tower_idempotency::{
-    Claim, Completed, Forgotten, SqliteStore, State, Store, StoreError, StoreErrorKind,
+    Claim, Completed, Forgotten, Settled, SqliteStore, State, Store, StoreError, StoreErrorKind,
 };
 
 use crate::again;
@@ -103,6 +103,22 @@ async fn a_row_that_is_no_record_is_unreadable() {
             Forgotten::Forgotten
         );
         own(&store, &request(number, 2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_time_at_the_end_of_all_times_ends_nothing() {
+    let scratch = Scratch::new();
+    let path = scratch.file("a.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    for (number, end) in [(1, i64::MAX), (2, i64::MIN)] {
+        let owner = own(&store, &request(number, number)).await;
+        change(&store, &path, &key(number), &format!("first_at = {end}"));
+
+        let settled = store.complete(&owner, &completed(b"done")).await.unwrap();
+
+        assert_eq!(settled, Settled::Applied);
+        assert_eq!(replay(&store, number).await.unwrap(), &b"done"[..]);
     }
 }
 

@@ -1,11 +1,16 @@
 //! Another connection that holds the write lock.
 
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tower_idempotency::{
-    Settled, SqliteStore, SqliteStoreBuilder, Store, StoreError, StoreErrorKind,
+    Completed, Settled, SqliteStore, SqliteStoreBuilder, Store, StoreError, StoreErrorKind,
 };
 
 use crate::support::{MINUTE, Scratch, completed, connect, key, own, replay, request, why};
@@ -102,4 +107,41 @@ async fn more_calls_than_may_wait_are_refused() {
     for refused in refused {
         is_not_applied(refused, "too many calls");
     }
+}
+
+/// SQLite by itself begins its log anew only while nobody reads.
+#[tokio::test]
+async fn the_log_does_not_grow_for_ever_where_somebody_always_reads() {
+    let builder = SqliteStore::builder().synchronous_normal(true);
+    let builder = builder.timeout(MINUTE);
+    let (scratch, store, _) = world(builder).await;
+    let (path, is_over) = (scratch.file("a.db"), Arc::<AtomicBool>::default());
+    let readers = [(); 4].map(|()| {
+        let (mut reader, is_over) = (connect(&path), Arc::clone(&is_over));
+        thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let transaction = reader.transaction().unwrap();
+                let sql = "SELECT count(*) FROM idempotency_store";
+                let rows: i64 = transaction.query_row(sql, [], |row| row.get(0)).unwrap();
+                assert_eq!(rows, 1);
+                thread::sleep(Duration::from_millis(4));
+            }
+        })
+    });
+
+    let long = Bytes::from(vec![7; 256 << 10]);
+    let outcome = Completed::new(long, Bytes::new(), MINUTE);
+    let mut longest = 0;
+    for number in 0..320 {
+        let owner = own(&store, &request(number, number)).await;
+        store.complete(&owner, &outcome).await.unwrap();
+        let log = fs::metadata(scratch.file("a.db-wal")).unwrap();
+        longest = longest.max(log.len());
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+
+    assert!(longest < 60 << 20, "{longest} of 80 MiB");
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use rusqlite::TransactionBehavior;
 use tower_idempotency::{
-    ClaimRequest, Settled, SqliteStore, Store, StoreError, StoreErrorKind, TakeOver,
+    Claim, ClaimRequest, Settled, SqliteStore, Store, StoreError, StoreErrorKind, TakeOver,
 };
 
 use crate::support::{MINUTE, Scratch, completed, connect, key, own, replay, request, why};
@@ -118,10 +118,10 @@ async fn a_file_that_was_taken_away_is_not_made_anew_by_another_thread() {
     let (scratch, hands) = (Scratch::new(), Hands::at(1_000));
     let builder = SqliteStore::builder().clock(hands.clock());
     let store = builder.open(scratch.file("a.db")).await.unwrap();
-    take_away(&scratch);
     hands.breaks_after(0);
     let forgotten = store.forget(&key(1), false).await;
     forgotten.unwrap_err();
+    take_away(&scratch);
     hands.is_mended();
 
     is_not_made_anew(&store, &scratch).await;
@@ -141,6 +141,40 @@ async fn a_file_that_was_taken_away_is_not_made_anew_by_another_connection() {
     take_away(&scratch);
 
     is_not_made_anew(&store, &scratch).await;
+}
+
+/// Nobody else would see what is written to it, and it is gone when the store is.
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_written_to_a_file_that_was_taken_away() {
+    let scratch = Scratch::new();
+    let store = SqliteStore::open(scratch.file("a.db")).await.unwrap();
+    let owner = own(&store, &request(1, 1)).await;
+    take_away(&scratch);
+
+    let claim = store.claim(&request(2, 2)).await.unwrap_err();
+    assert_eq!(claim.kind(), StoreErrorKind::Fatal, "{}", why(&claim));
+    let outcome = store.complete(&owner, &completed(b"done")).await;
+    assert_eq!(outcome.unwrap_err().kind(), StoreErrorKind::Fatal);
+    is_not_made_anew(&store, &scratch).await;
+}
+
+/// As by another process that was started meanwhile, or from a backup.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_was_replaced_is_the_one_that_counts() {
+    let scratch = Scratch::new();
+    let store = SqliteStore::open(scratch.file("a.db")).await.unwrap();
+    let owner = own(&store, &request(1, 1)).await;
+    take_away(&scratch);
+    let other = SqliteStore::open(scratch.file("a.db")).await.unwrap();
+    own(&other, &request(2, 2)).await;
+
+    let found = store.claim(&request(2, 3)).await.unwrap();
+    let gone = store.renew(&owner, MINUTE, false).await.unwrap();
+
+    assert!(matches!(found, Claim::Existing(_)), "{found:?}");
+    assert_eq!(gone, Settled::Missing);
 }
 
 #[tokio::test]

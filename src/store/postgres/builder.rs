@@ -278,7 +278,8 @@ impl PostgresStoreBuilder {
         let (options, each_time) = if self.is_simple {
             let each_time = format!(
                 "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {milliseconds}; \
-                 SET LOCAL lock_timeout = {locks}; "
+                 SET LOCAL lock_timeout = {locks}; \
+                 SET LOCAL bytea_output = hex; "
             );
             // Poolers refuse it.
             (options.extra_float_digits(None), Some(each_time))
@@ -289,6 +290,7 @@ impl PostgresStoreBuilder {
                 ("default_transaction_isolation", "read committed".to_owned()),
                 // Plans are kept: one that was made while the table was small must not read all of it later.
                 ("enable_seqscan", "off".to_owned()),
+                ("enable_bitmapscan", "off".to_owned()),
                 ("plan_cache_mode", "force_generic_plan".to_owned()),
                 ("jit", "off".to_owned()),
             ];

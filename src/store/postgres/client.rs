@@ -56,7 +56,7 @@ impl Client {
     ) -> Result<Answer, Fault> {
         if !clock::has_timers() {
             let said = "there is no tokio runtime here";
-            return Err(Fault::new(Class::NotApplied, said));
+            return Err(Fault::new(Class::Unsent, said));
         }
         let end = clock::later(Instant::now(), self.at_most);
         let _place = self.pool.place(end).await?;

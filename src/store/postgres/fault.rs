@@ -71,6 +71,11 @@ impl Fault {
         self
     }
 
+    /// Whether the server was at work on the call, or may have been.
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(self.class, Class::NotApplied | Class::Ambiguous)
+    }
+
     /// Of a statement that was sent.
     pub(super) fn of_call(error: &sqlx::Error) -> Self {
         match error {

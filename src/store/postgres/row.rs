@@ -49,7 +49,8 @@ fn count(row: &PgRow, column: usize) -> Result<u64, Fault> {
     u64::try_from(number(row, column)?).map_err(|_| Fault::unreadable())
 }
 
-fn optional_bytes(row: &PgRow, column: usize) -> Result<Option<Vec<u8>>, Fault> {
+/// Bytes, where there are any.
+pub(super) fn optional_bytes(row: &PgRow, column: usize) -> Result<Option<Vec<u8>>, Fault> {
     row.try_get(column).map_err(|_| Fault::odd())
 }
 

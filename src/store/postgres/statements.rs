@@ -75,13 +75,14 @@ const FORGET: &str = "UPDATE {record} SET state = 2, body = NULL, expires_at = c
     AND (expires_at > clock_timestamp() OR (state = 0 AND lease_until > clock_timestamp())) \
     AND ($2::bigint = 1 OR (state = 0 AND lease_until <= clock_timestamp()) OR state = 1)";
 
-/// From `$1` to `$2`, so many at a time: how many were freed, and how many of them had not expired.
+/// After `$1` and up to `$2`, so many at a time, in order: what was freed before is not looked through again. How many were
+/// freed, how many of them had not expired, and the last.
 const ERASE: &str = "WITH found AS ( \
     SELECT key, expires_at > clock_timestamp() OR (state = 0 AND lease_until > clock_timestamp()) AS is_there \
-    FROM {record} WHERE key BETWEEN $1::bytea AND $2::bytea AND state <> 2 LIMIT 1000 FOR UPDATE), \
+    FROM {record} WHERE key > $1::bytea AND key <= $2::bytea AND state <> 2 ORDER BY key LIMIT 200 FOR UPDATE), \
     freed AS (UPDATE {record} r SET state = 2, body = NULL, expires_at = clock_timestamp() \
     FROM found WHERE r.key = found.key RETURNING found.is_there) \
-    SELECT count(*), count(*) FILTER (WHERE is_there) FROM freed";
+    SELECT count(*), count(*) FILTER (WHERE is_there), (SELECT key FROM found ORDER BY key DESC LIMIT 1) FROM freed";
 
 const PURGE: &str = "SELECT {purge}($1::bigint)";
 
@@ -94,7 +95,9 @@ const CHECK: &str = "SELECT \
     AND has_table_privilege(to_regclass('{record}'), 'INSERT') \
     AND has_table_privilege(to_regclass('{record}'), 'UPDATE') \
     AND has_table_privilege(to_regclass('{record}'), 'DELETE') \
-    AND has_sequence_privilege(to_regclass('{sequence}'), 'USAGE') THEN 1 ELSE 0 END::bigint, \
+    AND has_sequence_privilege(to_regclass('{sequence}'), 'USAGE') \
+    AND has_function_privilege(to_regprocedure('{claim}(bytea, bytea, bytea, bigint, bigint, bigint)'), 'EXECUTE') \
+    AND has_function_privilege(to_regprocedure('{purge}(bigint)'), 'EXECUTE') THEN 1 ELSE 0 END::bigint, \
     CASE WHEN current_setting('transaction_read_only') = 'on' THEN 1 ELSE 0 END::bigint, \
     CASE WHEN current_setting('synchronous_commit') = 'off' THEN 1 ELSE 0 END::bigint, \
     CASE WHEN current_setting('fsync') = 'off' THEN 1 ELSE 0 END::bigint";

@@ -189,18 +189,21 @@ impl Store for PostgresStore {
         })
     }
 
-    /// In batches of 1,000. What another process claims meanwhile may stay.
+    /// In batches of 200. What another process claims meanwhile may stay.
     async fn erase_scope(&self, scope: &[u8; 16]) -> Result<u64, StoreError> {
-        let [first, last] = [0, u8::MAX].map(|end| bytes([&scope[..], &[end; 32]].concat()));
-        let range = [first, last];
+        // Shorter than all of its keys, and so before them.
+        let mut after = scope.to_vec();
+        let last = bytes([&scope[..], &[u8::MAX; 32]].concat());
         let mut erased = 0;
         loop {
+            let range = [bytes(after), last.clone()];
             let answer = self.call(&self.inner.statements.erase, &range).await?;
             let row = answer.row()?;
             erased += u64::try_from(row::number(row, 1)?).unwrap_or_default();
-            if row::number(row, 0)? == 0 {
+            let Some(end) = row::optional_bytes(row, 2)? else {
                 return Ok(erased);
-            }
+            };
+            after = end;
         }
     }
 

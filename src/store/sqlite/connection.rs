@@ -44,6 +44,18 @@ pub(super) fn open(settings: &Settings, role: Role, may_create: bool) -> Result<
     Ok(connection)
 }
 
+/// Which file is at the path, where that can be told: another one after it was replaced, none after it was taken away.
+pub(super) fn file_at(path: &Path) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    let file = std::fs::metadata(path).ok().map(|it| {
+        use std::os::unix::fs::MetadataExt;
+        (it.dev(), it.ino())
+    });
+    #[cfg(not(unix))]
+    let file = None;
+    file
+}
+
 /// Sees to it that the file has a write-ahead log. SQLite does not wait for others that do the same.
 fn write_ahead(connection: &Connection, patience: Duration) -> Result<(), Fault> {
     const PAUSE: Duration = Duration::from_millis(10);

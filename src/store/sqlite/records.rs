@@ -134,7 +134,9 @@ impl<'a> Records<'a> {
     pub(super) fn complete(&self, owner: &Owner, completed: &Completed) -> Result<Settled, Fault> {
         self.settle(owner, Settled::Applied, |head| {
             self.ended(owner.key());
-            let retained = head.first + microseconds(completed.retention());
+            let retained = head
+                .first
+                .saturating_add(microseconds(completed.retention()));
             let expires = if retained > self.now {
                 retained
             } else {

@@ -2,6 +2,7 @@
 //! answers when that is committed, so that many calls share one wait for the disk. It never waits for more to come.
 
 use std::cell::RefCell;
+use std::fs;
 use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -16,6 +17,12 @@ use super::records::{PURGED_AT_ONCE, Records};
 use super::settings::Settings;
 use super::waiters::{Ended, Waiters};
 
+/// A log that is longer, in bytes, has been kept from beginning anew by those who read.
+const LONG_LOG: u64 = 16 << 20;
+/// So long they are waited for then, and so long they are left alone where that was in vain.
+const LOG_WAIT: Duration = Duration::from_millis(100);
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
 /// So many calls share a transaction: the first, and those that have come meanwhile.
 const AT_ONCE: usize = 1 + 256;
 
@@ -25,8 +32,12 @@ pub(super) struct Server {
     waiters: Arc<Waiters>,
     may_create: bool,
     connection: Option<Connection>,
+    /// The file that it leads to.
+    file: Option<(u64, u64)>,
     /// When expired records are dropped next.
     purge_at: Option<Instant>,
+    /// When the log is looked at next.
+    log_at: Instant,
 }
 
 impl Server {
@@ -46,7 +57,9 @@ impl Server {
             waiters: Arc::clone(waiters),
             may_create,
             connection: None,
+            file: None,
             purge_at,
+            log_at: Instant::now(),
         }
     }
 
@@ -66,6 +79,36 @@ impl Server {
             if self.purge_at.is_some_and(|at| at <= Instant::now()) {
                 self.purge();
             }
+            self.shorten_log();
+        }
+    }
+
+    /// Where there is always somebody who reads, SQLite never begins its log anew: it waits for nobody. Here the next
+    /// calls wait for those, and what they read then is in the file.
+    fn shorten_log(&mut self) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        if self.role == Role::Reader || Instant::now() < self.log_at {
+            return;
+        }
+        let log = connection.path().map(|path| format!("{path}-wal"));
+        let length = log
+            .and_then(|log| fs::metadata(log).ok())
+            .map(|it| it.len());
+        if length.is_none_or(|length| length <= LONG_LOG) {
+            return;
+        }
+        // Where it fails, nothing is lost.
+        let _ = connection.busy_timeout(LOG_WAIT);
+        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            row.get::<_, bool>(0)
+        });
+        if !matches!(is_busy, Ok(false)) {
+            self.log_at = Instant::now() + LOG_PAUSE;
+        }
+        if connection.busy_timeout(self.settings.busy_timeout).is_err() {
+            self.connection = None;
         }
     }
 
@@ -142,9 +185,15 @@ impl Server {
         &mut self,
         work: impl FnOnce(&Connection, &RefCell<Vec<Ended>>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        // What is written to a file that is no longer there is lost, and nobody else sees it.
+        let file = connection::file_at(&self.settings.path);
         let connection = match self.connection.take() {
-            Some(opened) => opened,
-            None => connection::open(&self.settings, self.role, self.may_create)?,
+            Some(opened) if file == self.file => opened,
+            _ => {
+                let opened = connection::open(&self.settings, self.role, self.may_create)?;
+                self.file = connection::file_at(&self.settings.path);
+                opened
+            }
         };
         self.may_create = false;
         let ended = RefCell::default();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tower_idempotency::{PostgresStore, Store};
+use tower_idempotency::{PostgresStore, RecordKey, Store};
 
 use super::verbs::{
     RETENTION, completed, key, own, own_key, own_store, request, request_for, sql_of,
 };
-use crate::servers::{Server, eventually};
+use crate::servers::{Server, eventually, within};
 
 async fn count(schema: &str) -> i64 {
     let count = format!("SELECT count(*) FROM {schema}.record");
@@ -142,4 +142,70 @@ async fn a_store_that_is_told_not_to_purges_nothing() {
 
     assert_eq!(count(&schema).await, 10);
     assert_eq!(store.purge().await.unwrap(), 10);
+}
+
+/// As with long responses: so many at once take longer than a call may.
+#[tokio::test]
+async fn what_takes_long_to_delete_is_deleted_a_little_at_a_time() {
+    let (_, schema) = own_store().await;
+    let server = Server::shared().await;
+    fill(&schema, 150, 6).await;
+    let slowly = format!(
+        "CREATE FUNCTION {schema}.slowly() RETURNS trigger LANGUAGE plpgsql AS $$ \
+         BEGIN PERFORM pg_sleep(0.01); RETURN OLD; END $$; \
+         CREATE TRIGGER slowly BEFORE DELETE ON {schema}.record FOR EACH ROW EXECUTE FUNCTION {schema}.slowly()"
+    );
+    server.sql(&slowly).await;
+    let settings = PostgresStore::builder().schema(&schema).no_purge();
+    let settings = settings.timeout(Duration::from_secs(1));
+    let store = settings.connect(&server.url()).await.unwrap();
+
+    within(store.purge()).await.unwrap();
+
+    assert_eq!(count(&schema).await, 0);
+}
+
+/// What was freed before is not looked through again.
+#[tokio::test]
+async fn a_large_scope_is_erased_and_its_neighbours_are_not() {
+    const RECORDS: u64 = 20_000;
+    let (store, schema) = own_store().await;
+    let server = Server::shared().await;
+    let scope = [9; 16];
+    let fill = format!(
+        "INSERT INTO {schema}.record SELECT decode(repeat('09', 16), 'hex') || sha256(i::text::bytea), \
+         '', '', i, 1, 1, false, t, t, t + interval '1 day', 'body' \
+         FROM generate_series(1, {RECORDS}) i, (SELECT clock_timestamp() AS t) t"
+    );
+    server.sql(&fill).await;
+    let (mut before, mut after) = (scope, scope);
+    (before[15], after[15]) = (8, 10);
+    let neighbours = [
+        RecordKey::from_parts(before, [255; 32]),
+        RecordKey::from_parts(after, [0; 32]),
+    ];
+    let ends = [[0; 32], [255; 32]].map(|key| RecordKey::from_parts(scope, key));
+    for key in neighbours.iter().chain(&ends) {
+        own(&store, &request(*key)).await;
+    }
+
+    let erased = within(store.erase_scope(&scope)).await.unwrap();
+
+    assert_eq!(erased, RECORDS + 2);
+    assert_eq!(store.erase_scope(&scope).await.unwrap(), 0);
+    for key in &neighbours {
+        assert!(store.inspect(key).await.unwrap().is_some());
+    }
+    // Its sessions tell their counts when they end.
+    drop(store);
+    let sum = async |column: &str| {
+        let sum = format!(
+            "SELECT {column} FROM pg_stat_user_tables WHERE schemaname = '{schema}' AND relname = 'record'"
+        );
+        server.number(&sum).await
+    };
+    let is_told = async || (sum("n_tup_upd").await > RECORDS as i64).then_some(());
+    eventually("the rows are counted", is_told).await;
+    let fetched = sum("idx_tup_fetch").await;
+    assert!(fetched < 5 * RECORDS as i64, "{fetched} rows were read");
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tower_idempotency::{Claim, PostgresStore, Store, StoreErrorKind};
 
-use super::verbs::{completed, failed, key, migrated, own, own_key, own_store, request};
+use super::verbs::{
+    SCOPE, completed, failed, find, key, migrated, own, own_key, own_store, payload, request,
+};
 use crate::servers::{Server, eventually, own_schema, within};
 
 async fn refused(url: &str) -> String {
@@ -117,6 +119,17 @@ async fn a_user_needs_the_documented_rights_and_no_others() {
     // Nothing is missing: it has no right to make anything, and needs none.
     PostgresStore::migrate(&url).await.unwrap();
 
+    let functions = "ALL FUNCTIONS IN SCHEMA idempotency";
+    server
+        .sql(&format!("REVOKE EXECUTE ON {functions} FROM PUBLIC"))
+        .await;
+    let why = refused(&url).await;
+    assert!(why.contains("\"Rights\""), "{why}");
+    server
+        .sql(&format!("GRANT EXECUTE ON {functions} TO app"))
+        .await;
+    PostgresStore::connect(&url).await.unwrap();
+
     server
         .sql("REVOKE INSERT ON idempotency.record FROM app")
         .await;
@@ -201,6 +214,27 @@ async fn a_serializable_default_changes_nothing() {
         }
     }
     assert!(!server.log().contains("could not serialize"));
+}
+
+#[tokio::test]
+async fn a_default_form_of_bytes_changes_nothing() {
+    let server = Server::with(&["fsync=off", "bytea_output=escape"]).await;
+    for is_simple in [false, true] {
+        let settings = PostgresStore::builder()
+            .schema(own_schema())
+            .simple_protocol(is_simple);
+        let settings = settings.timeout(Duration::from_secs(20));
+        let store = migrated(settings, &server.url()).await;
+        let owner = own_key(&store, 1).await;
+        let body = [0, 7, 92, 255];
+        store
+            .complete(&owner, &completed(body.to_vec()))
+            .await
+            .unwrap();
+
+        assert_eq!(payload(&find(&store, key(1)).await), body);
+        assert_eq!(store.erase_scope(&SCOPE).await.unwrap(), 1);
+    }
 }
 
 #[tokio::test]

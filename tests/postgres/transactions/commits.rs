@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnectOptions;
 use tower_idempotency::{Keep, Store};
 
 use super::*;
-use crate::servers::Bouncer;
+use crate::servers::{Bouncer, eventually};
 
 #[tokio::test]
 async fn rows_and_record_are_committed_together() {
@@ -352,37 +352,44 @@ async fn a_body_of_a_mebibyte_is_recorded_and_a_larger_one_is_only_answered() {
     }
 }
 
+/// Each connection of the handlers' pool is in the hands of one that takes three leases.
 #[tokio::test]
-async fn a_lease_is_renewed_while_handlers_have_used_up_their_pool() {
+async fn handlers_that_use_up_their_pool_keep_their_leases() {
+    const LEASE: Duration = Duration::from_secs(1);
+    const CONNECTIONS: u32 = 4;
     let mut world = World::new().await;
-    let lease = Duration::from_millis(1_500);
-    world.layer = world.layer.lease(lease);
-    let pool = PgPoolOptions::new().max_connections(1);
-    let pool = within(pool.connect(&world.server.url())).await.unwrap();
-    let insert = world.insert();
+    world.layer = world.layer.clone().lease(LEASE);
+    let pool = world.pool.clone();
+    let (end, ended) = tokio::sync::watch::channel(false);
     let service = world.service(move |key| {
-        let (pool, insert) = (pool.clone(), insert.clone());
+        let (pool, mut ended) = (pool.clone(), ended.clone());
         async move {
-            // The only connection, for much longer than a lease.
-            let mut tx = pool.begin().await.map_err(TransactionError::Handler)?;
-            for _ in 0..30 {
-                let sleep = sqlx::raw_sql("SELECT pg_sleep(0.1)");
-                let slept = sleep.execute(&mut *tx).await;
-                slept.map_err(TransactionError::Handler)?;
-            }
-            assert!(!key.is_lease_lost());
-            let inserted = insert.run(&mut tx, &key).await;
-            inserted.map_err(TransactionError::Handler)?;
-            let completion = key.complete_in(&mut tx, transferred(&key)).await.unwrap();
-            tx.commit().await.map_err(TransactionError::Handler)?;
-            Ok(whole(completion.committed()).await)
+            let held = pool.acquire().await.unwrap();
+            ended.wait_for(|ended| *ended).await.unwrap();
+            drop(held);
+            Ok(transferred(&key))
         }
     });
+    let keys = (0..CONNECTIONS).map(|number| format!("k{number}"));
+    let requests = keys.map(|key| tokio::spawn(send(&service, &key)));
+    let requests = requests.collect::<Vec<_>>();
 
-    let both = tokio::join!(send(&service, "k"), send(&service, "l"));
+    let renewed = format!(
+        "SELECT count(*) FROM {}.record WHERE attempt = 1 AND lease_until > clock_timestamp() \
+         AND lease_until > first_at + interval '3 seconds'",
+        world.schema
+    );
+    let all = async || {
+        let renewed = world.server.number(&renewed).await;
+        (renewed == i64::from(CONNECTIONS)).then_some(())
+    };
+    eventually("all leases are renewed", all).await;
+    assert!(world.pool.try_acquire().is_none(), "no connection is left");
+    end.send_replace(true);
 
-    for answer in [both.0, both.1] {
+    for request in requests {
+        let answer = request.await.unwrap();
         assert_eq!((answer.status, answer.recorded), (201, true), "{answer:?}");
     }
-    assert_eq!((world.transfers().await, world.executions()), (2, 2));
+    assert_eq!(world.executions(), CONNECTIONS);
 }
