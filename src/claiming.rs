@@ -191,6 +191,6 @@ impl<St: Store> Core<St> {
 }
 
 /// A call whose store panicked may have been applied.
-fn panicked() -> StoreError {
+pub(crate) fn panicked() -> StoreError {
     StoreError::new(StoreErrorKind::Ambiguous, "the store panicked")
 }

@@ -14,8 +14,10 @@ use tokio::task::unconstrained;
 use crate::answer::completed;
 use crate::body::{Buffered, ResponseBody};
 use crate::capture::{Captured, capture, content_length, flows};
+use crate::claiming::panicked;
 use crate::context::{Claimed, Idempotency};
 use crate::lease::Lease;
+use crate::shield::shielded;
 use crate::store::error::{BoxError, StoreError};
 use crate::store::statement::Statement;
 use crate::store::traits::Store;
@@ -71,7 +73,10 @@ impl Idempotency {
             Captured::WrongLength(_) | Captured::Broken(..) => return Err(TransactionError::Body),
         };
         let store = claim.core.store();
-        let statement = Store::completion(&store, &claim.owner, &completed)
+        // A store that panics has failed, and must not take the handler with it.
+        let statement = shielded(|| Store::completion(&store, &claim.owner, &completed));
+        let statement = statement.unwrap_or_else(|| Err(panicked()));
+        let statement = statement
             .map_err(TransactionError::Store)?
             .ok_or(TransactionError::Unsupported)?;
         claim.lease.entrusted.hand_out();

@@ -110,7 +110,8 @@ impl Idempotency {
     /// is [`Completion::committed`].
     ///
     /// See [`transaction`](Self::transaction), which begins and commits by itself, and reads back a COMMIT whose answer
-    /// was lost. The record is locked from here to the end of the transaction.
+    /// was lost. The record is locked from here to the end of the transaction. Let nothing follow but COMMIT: where a later
+    /// statement fails, PostgreSQL rolls back at COMMIT, and sqlx says nothing of that.
     ///
     /// ```no_run
     /// # use axum::response::IntoResponse;

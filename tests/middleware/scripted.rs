@@ -20,6 +20,7 @@ pub(crate) enum Verb {
     Abandon,
     Release,
     Settled,
+    Completion,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +51,7 @@ pub(crate) struct Scripted {
     pub(crate) memory: MemoryStore,
     script: Mutex<VecDeque<(Verb, Fault)>>,
     for_ever: Mutex<Vec<(Verb, Fault)>>,
-    calls: Mutex<[usize; 6]>,
+    calls: Mutex<[usize; 7]>,
     completed_bytes: AtomicUsize,
     yields: usize,
     pub(crate) advice: Mutex<Vec<&'static str>>,
@@ -236,6 +237,9 @@ impl Store for Scripted {
         owner: &Owner,
         completed: &Completed,
     ) -> Result<Option<Statement>, StoreError> {
+        if let Some(Fault::Panic) = self.fault(Verb::Completion) {
+            quiet_panic();
+        }
         *self.entrusted.lock().unwrap() = Some((*owner, completed.clone()));
         let key = Parameter::Bytes(Bytes::copy_from_slice(owner.key().key()));
         let parameters = [key.clone(), Parameter::Integer(1), key];

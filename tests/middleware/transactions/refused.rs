@@ -43,6 +43,19 @@ async fn without_protection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn by_a_store_that_panics() {
+    let store = Scripted::new();
+    store.next(Verb::Completion, Fault::Panic);
+    let (_, service) = handling(&IdempotencyLayer::new(store), |key| async move {
+        told(key.completion(created("x")))
+    });
+
+    let answer = send(&service, keyed("k", "x")).await;
+
+    assert!(answer.text().starts_with("Store("), "{}", answer.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn once_the_lease_is_lost() {
     let layer = IdempotencyLayer::new(Scripted::new())
         .lease(6 * SECOND)
