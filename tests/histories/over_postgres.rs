@@ -41,7 +41,9 @@ impl Kit {
              BEGIN RETURN to_timestamp(1e9) + pg_read_file('{path}')::bigint * interval '1 microsecond'; END $$"
         );
         server.sql(&clock_timestamp).await;
-        let settings = PostgresStore::builder().schema(&schema).no_purge();
+        // A call that is late by the clock on the wall would be a fault that no history knows of.
+        let settings = PostgresStore::builder().timeout(Duration::from_secs(60));
+        let settings = settings.schema(&schema).no_purge();
         let path = format!("options=-c%20search_path%3Dclock_of_{schema},pg_catalog");
         let url = format!("{}&{path}", server.url());
         settings.migrate(&url).await.unwrap();

@@ -38,11 +38,11 @@ pub(crate) fn run(store: &str, mount: &Mount) {
                     if seed >= last {
                         break;
                     }
-                    if violation(seed, mount, Bug::None).is_some() && !has_failed.swap(true, Ordering::Relaxed) {
+                    if let Some(seen) = violation(seed, mount, Bug::None) && !has_failed.swap(true, Ordering::Relaxed) {
                         let (violation, trace) = told(seed, mount);
                         eprintln!("{trace}");
                         let violation = violation.map(|violation| violation.to_string());
-                        let violation = violation.unwrap_or("it does not replay".into());
+                        let violation = violation.unwrap_or_else(|| format!("it does not replay: {seen}"));
                         eprintln!("{violation}\n\nSEED={seed} cargo test --all-features --test histories {store}");
                     }
                 }

@@ -14,7 +14,9 @@ pub(crate) fn mount(clock: &ChaosClock) -> Mounted {
     let file = scratch.file("history.db");
     let elsewhere = Elsewhere::new(clock, |sent| async move {
         // What is dropped by the clock of the machine would be another record each time.
-        let builder = SqliteStore::builder().purge_every(Duration::MAX);
+        // A call that is late by the clock on the wall would be a fault that no history knows of.
+        let builder = SqliteStore::builder().timeout(Duration::from_secs(60));
+        let builder = builder.purge_every(Duration::MAX);
         let builder = builder.clock(move || sent.now());
         builder.synchronous_normal(true).open(file).await.unwrap()
     });
