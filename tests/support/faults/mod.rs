@@ -4,3 +4,4 @@
 
 pub(crate) mod ledger;
 pub(crate) mod verbs;
+pub(crate) mod writers;
