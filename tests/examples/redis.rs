@@ -5,7 +5,7 @@ mod kills;
 mod outages;
 mod records;
 mod starting;
-mod storms;
+pub(crate) mod storms;
 mod topologies;
 mod waiting;
 

@@ -3,9 +3,8 @@
 #[path = "../support/scratch.rs"]
 mod scratch;
 
-use futures_util::future::join_all;
-
-use crate::redis::{CREATE, SESSION, create, executions, is_again, slow, two};
+use crate::redis::storms::everybody_gets_the_one_answer;
+use crate::redis::{CREATE, SESSION, create, is_again, slow};
 use crate::support::{Server, eventually, program, within};
 
 use scratch::Scratch;
@@ -61,21 +60,7 @@ async fn what_ran_when_the_process_was_killed_is_taken_over() {
 #[tokio::test]
 async fn a_storm_over_two_processes_on_one_file_runs_once() {
     let scratch = Scratch::new();
-    let (a, b) = two("verifa", &url(&scratch), &[("IN_FLIGHT", "wait:20")]).await;
-    let body = slow(500);
-    let calls = (0..100).map(|number| {
-        let server = if number % 2 == 0 { &a } else { &b };
-        create(server, "storm", &*body).send()
-    });
-
-    let replies = join_all(calls).await;
-
-    let (replays, firsts): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.is_replay());
-    assert_eq!((firsts.len(), replays.len()), (1, 99));
-    for replay in replays {
-        is_again(replay, firsts[0].is_first(201));
-    }
-    assert_eq!(executions([&a, &b], CREATE).await, 1);
+    everybody_gets_the_one_answer(&url(&scratch)).await;
 }
 
 #[tokio::test]

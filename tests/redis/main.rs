@@ -5,6 +5,7 @@
 
 mod clusters;
 mod faults;
+#[path = "../support/left.rs"]
 mod left;
 #[path = "../support/processes/mod.rs"]
 mod processes;
@@ -18,6 +19,9 @@ mod topologies;
 
 use redis::FromRedisValue;
 use redis::aio::ConnectionLike;
+
+/// Where this variable is set, the process starts servers and waits until it is killed; see `left`.
+const STARTS: &str = "REDIS_STARTS_AND_WAITS";
 
 /// Sends a command and gives its answer, or the code of the error.
 async fn ask<T: FromRedisValue>(

@@ -36,10 +36,9 @@ async fn a_storm_over_two_processes_runs_once() {
     assert_eq!(executions([&a, &b], CREATE).await, 1);
 }
 
-#[tokio::test]
-async fn in_a_storm_everybody_who_waits_gets_the_one_answer() {
-    let redis = Redis::start().await;
-    let (a, b) = two("verifa", &redis.url(), &[("IN_FLIGHT", "wait:20")]).await;
+/// Expects that a hundred requests of one key, to two processes on the store of this URL, wait for one answer and get it.
+pub(crate) async fn everybody_gets_the_one_answer(url: &str) {
+    let (a, b) = two("verifa", url, &[("IN_FLIGHT", "wait:20")]).await;
     let body = slow(500);
     let calls = (0..100).map(|number| {
         let server = if number % 2 == 0 { &a } else { &b };
@@ -54,6 +53,12 @@ async fn in_a_storm_everybody_who_waits_gets_the_one_answer() {
         is_again(replay, firsts[0].is_first(201));
     }
     assert_eq!(executions([&a, &b], CREATE).await, 1);
+}
+
+#[tokio::test]
+async fn in_a_storm_everybody_who_waits_gets_the_one_answer() {
+    let redis = Redis::start().await;
+    everybody_gets_the_one_answer(&redis.url()).await;
 }
 
 #[tokio::test]

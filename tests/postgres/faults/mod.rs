@@ -8,6 +8,8 @@ mod migrations;
 mod purges;
 mod restarts;
 mod settings;
+#[path = "../../support/faults/mod.rs"]
+mod shared;
 mod takeovers;
 mod verbs;
 mod writers;

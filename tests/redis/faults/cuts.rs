@@ -6,8 +6,8 @@ use tower_idempotency::{Keep, Outcome, RedisStore, Settled, Store, StoreErrorKin
 
 use super::api::Api;
 use super::verbs::{
-    EachVerb, LEASE, VERBS, completed, failed, fallible, fence_on, find, key, own, own_key,
-    patient, payload, request,
+    EachVerb, LEASE, VERBS, completed, expected, failed, fallible, fence_on, find, key, own,
+    own_key, patient, payload, request,
 };
 use crate::servers::{Proxy, Server, eventually, within};
 
@@ -168,7 +168,7 @@ async fn no_verb_fails_after_the_connection_was_cut_between_calls() {
 
         let answer = within(verbs.call(verb)).await;
 
-        assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{verb}");
+        assert_eq!(answer.unwrap(), expected(verb), "{verb}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tower_idempotency::Store;
 
-use super::verbs::{EachVerb, VERBS, completed, find, own_key, patient, payload, say};
+use super::verbs::{EachVerb, VERBS, completed, expected, find, own_key, patient, payload, say};
 use crate::servers::{Server, within};
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn no_verb_notices_that_the_scripts_are_flushed() {
 
         let answer = within(verbs.call(verb)).await;
 
-        assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{verb}");
+        assert_eq!(answer.unwrap(), expected(verb), "{verb}");
     }
 }
 

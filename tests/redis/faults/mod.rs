@@ -18,6 +18,8 @@ mod restarts;
 pub(crate) mod rights;
 mod roles;
 mod runtimes;
+#[path = "../../support/faults/mod.rs"]
+mod shared;
 mod silences;
 mod soak;
 mod verbs;

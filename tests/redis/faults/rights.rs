@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use tower_idempotency::{RedisStore, Store, StoreErrorKind};
 
 use super::verbs::{
-    EachVerb, VERBS, completed, failed, find, key, own_key, patient, payload, request, say,
+    EachVerb, VERBS, completed, expected, failed, find, key, own_key, patient, payload, request,
+    say,
 };
 use crate::servers::{Server, within};
 
@@ -39,7 +40,7 @@ async fn every_verb_of_requests_passes_with_the_documented_rights() {
                 "{why}"
             );
         } else {
-            assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{verb}");
+            assert_eq!(answer.unwrap(), expected(verb), "{verb}");
         }
     }
     say(&server, "ACL SETUSER app +scan").await;
@@ -61,7 +62,7 @@ async fn without_info_all_works_and_the_operator_is_told_what_was_not_looked_at(
 
     for verb in VERBS.into_iter().filter(|verb| *verb != "erase") {
         let answer = verbs.call(verb).await;
-        assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{verb}");
+        assert_eq!(answer.unwrap(), expected(verb), "{verb}");
     }
 
     let advice = store.advice();
@@ -89,7 +90,7 @@ async fn what_a_user_may_not_do_fails_and_says_why() {
         for verb in VERBS {
             let begin = Instant::now();
             match within(verbs.call(verb)).await {
-                Ok(answer) => assert_eq!(answer, EachVerb::expected(verb), "-{right} {verb}"),
+                Ok(answer) => assert_eq!(answer, expected(verb), "-{right} {verb}"),
                 Err(_) if verb == "erase" => {}
                 Err(error) => {
                     failures += 1;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tower_idempotency::{RedisStore, Store, StoreErrorKind};
 
 use super::api::Api;
-use super::verbs::{EachVerb, failed, fallible, key, own, request, within_time};
+use super::verbs::{EachVerb, expected, failed, fallible, key, own, request, within_time};
 use crate::servers::{Held, Proxy, Server, eventually, within};
 
 /// What a call may take; half of it is enough for any answer.
@@ -138,7 +138,7 @@ async fn a_slow_wire_is_slow_and_nothing_else() {
         let begin = Instant::now();
         let answer = within(verbs.call(verb)).await;
 
-        assert_eq!(answer.unwrap(), EachVerb::expected(verb), "{verb}");
+        assert_eq!(answer.unwrap(), expected(verb), "{verb}");
         assert!(begin.elapsed() >= 2 * delay, "{verb}");
     }
 }

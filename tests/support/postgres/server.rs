@@ -233,9 +233,11 @@ impl Server {
         self.keeper.is_running()
     }
 
-    /// SIGSTOP to its main process: nobody can connect.
-    pub(crate) fn signal(&self, name: &str) {
-        self.keeper.signal(name);
+    /// SIGSTOP to its main process. Returns when nobody can connect.
+    pub(crate) async fn stop(&self) {
+        self.keeper.signal("STOP");
+        let stopped = || async { self.keeper.has_stopped().then_some(()) };
+        eventually("the server has stopped", stopped).await;
     }
 
     /// SIGKILL: its processes are gone soon. Its directory and its port stay.

@@ -116,6 +116,11 @@ impl Server {
         self.keeper.id().is_some()
     }
 
+    /// The process of the server.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.keeper.id()
+    }
+
     /// Where the server writes.
     pub(crate) fn folder(&self) -> &Path {
         self.keeper.folder()

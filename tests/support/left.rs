@@ -6,9 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::STARTS;
 use crate::servers::{Server, eventually};
-
-const STARTS: &str = "REDIS_STARTS_AND_WAITS";
 
 /// Whether there is a process of this id.
 pub(crate) fn runs(id: &str) -> bool {
@@ -22,7 +21,7 @@ async fn nothing_is_left_of_the_server_of_a_test_that_panics() {
     let (tell, told) = tokio::sync::oneshot::channel();
     let test = tokio::spawn(async {
         let server = Server::start().await;
-        let id = server.info("server", "process_id").await.unwrap();
+        let id = server.id().unwrap().to_string();
         tell.send((id, server.folder().to_owned())).unwrap();
         panic!("as a failed assertion does");
     });
@@ -86,7 +85,7 @@ async fn start_and_wait() {
     let shared = Server::shared().await;
     let mut lines = Vec::new();
     for server in [&own, &hung, shared] {
-        let id = server.info("server", "process_id").await.unwrap();
+        let id = server.id().unwrap().to_string();
         lines.push(format!("started {id} {}", server.folder().display()));
     }
     hung.stop().await;
