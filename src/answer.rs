@@ -1,8 +1,9 @@
 //! What a record means for a request, what a response means for the record, and the answers in between.
 
+use std::mem;
+
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body;
 
@@ -23,7 +24,8 @@ use crate::store::wire;
 
 /// What a record means for a request that did not get it.
 pub(crate) enum Verdict {
-    Replay(Snapshot),
+    /// The operation is done, with this payload.
+    Done(Bytes),
     Refuse(Refusal),
     /// Another request is at it; the refusal is for those who do not wait.
     Busy(Fence, Refusal),
@@ -35,12 +37,7 @@ pub(crate) fn judge(config: &Config, record: &Record, fingerprint: &Fingerprint)
         return Verdict::Refuse(Refusal::new(RefusalCode::Mismatch));
     }
     let lease_left = match record.state() {
-        State::Completed { payload } => {
-            return match recorded(payload) {
-                Ok(snapshot) => Verdict::Replay(snapshot),
-                Err(refusal) => Verdict::Refuse(refusal),
-            };
-        }
+        State::Completed { payload } => return Verdict::Done(payload.clone()),
         State::InFlight { lease_left } => *lease_left,
     };
     let may_run_again = match config.take_over() {
@@ -53,17 +50,6 @@ pub(crate) fn judge(config: &Config, record: &Record, fingerprint: &Fingerprint)
     }
     let refusal = config.refuse_for_now(RefusalCode::InProgress, Some(lease_left));
     Verdict::Busy(record.fence(), refusal)
-}
-
-/// The response that a completed record holds.
-pub(crate) fn recorded(payload: &Bytes) -> Result<Snapshot, Refusal> {
-    match wire::decode(payload) {
-        Ok(Snapshot::Tombstone { location, .. }) => {
-            Err(Refusal::new(RefusalCode::ResponseUnavailable).at(location))
-        }
-        Ok(snapshot) => Ok(snapshot),
-        Err(_) => Err(Refusal::new(RefusalCode::RecordUnreadable)),
-    }
 }
 
 /// What becomes of the record.
@@ -136,49 +122,50 @@ pub(crate) fn as_recorded<R: Body>(
         status,
         headers,
         body,
-        trailers,
     }) = wire::decode(payload)
     else {
         return captured;
     };
-    let given = std::mem::replace(&mut head.headers, headers);
+    let given = mem::replace(&mut head.headers, headers);
     for (name, value) in config.headers.not_kept(&given) {
         head.headers.append(name, value.clone());
     }
     head.status = status;
-    Captured::Whole(Buffered::new(body, trailers))
+    Captured::Whole(body)
 }
 
-/// The recorded response, marked as such.
+const NONE: HeaderValue = HeaderValue::from_static("");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+
+/// The recorded response, marked as such, its headers in the memory of the request's.
 pub(crate) fn replay<R: Body>(
     config: &Config,
-    parts: &Parts,
-    snapshot: Snapshot,
-) -> Response<ResponseBody<R>> {
-    let Snapshot::Response {
-        status,
-        headers,
-        body,
-        trailers,
-    } = snapshot
-    else {
-        return refuse(config, &Refusal::new(RefusalCode::ResponseUnavailable));
+    mut request: HeaderMap,
+    payload: Bytes,
+) -> Result<Response<ResponseBody<R>>, Refusal> {
+    let name = config.key_from.header_name();
+    // Not removed: the map is emptied as a whole.
+    let key = name.and_then(|name| Some((name, mem::replace(request.get_mut(name)?, NONE))));
+    let (status, mut headers, body) = match wire::decode_into(request, payload) {
+        Ok(Snapshot::Response {
+            status,
+            headers,
+            body,
+        }) => (status, headers, body),
+        Ok(Snapshot::Tombstone { location, .. }) => {
+            return Err(Refusal::new(RefusalCode::ResponseUnavailable).at(location));
+        }
+        Err(_) => return Err(Refusal::new(RefusalCode::RecordUnreadable)),
     };
-    let mut response = Response::new(ResponseBody::whole(Buffered::new(body, trailers)));
-    *response.status_mut() = status;
-    *response.headers_mut() = mark(headers, config, &parts.headers);
-    response.extensions_mut().insert(Outcome::Replayed);
-    response
-}
-
-fn mark(mut headers: HeaderMap, config: &Config, request: &HeaderMap) -> HeaderMap {
-    headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
-    if let Some(name) = config.key_from.header_name()
-        && let Some(key) = request.get(name)
-    {
-        headers.insert(name.clone(), key.clone());
+    headers.insert(REPLAYED.clone(), TRUE);
+    if let Some((name, key)) = key {
+        headers.insert(name.clone(), key);
     }
-    headers
+    let mut response = Response::new(ResponseBody::whole(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.extensions_mut().insert(Outcome::Replayed);
+    Ok(response)
 }
 
 /// The layer's own answer.

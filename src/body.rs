@@ -250,7 +250,8 @@ fn followed(held: &Buffered, rest: SizeHint) -> SizeHint {
 #[derive(Default)]
 pub(crate) struct Buffered {
     data: Data,
-    trailers: Option<HeaderMap>,
+    /// Boxed: few bodies have any, and bodies are moved a lot.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 /// One frame as it came, or several in one buffer: a client that sends a byte at a time costs no more memory
@@ -264,7 +265,7 @@ impl Buffered {
     pub(crate) fn new(data: Bytes, trailers: Option<HeaderMap>) -> Self {
         Self {
             data: Data::One(data),
-            trailers,
+            trailers: trailers.map(Box::new),
         }
     }
 
@@ -281,7 +282,7 @@ impl Buffered {
     }
 
     pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
+        self.trailers.as_deref()
     }
 
     pub(crate) fn push(&mut self, frame: Frame<Bytes>) {
@@ -314,7 +315,7 @@ impl Buffered {
             Data::Several(data) => data.freeze(),
         };
         if data.is_empty() {
-            return self.trailers.take().map(Frame::trailers);
+            return self.trailers.take().map(|trailers| Frame::trailers(*trailers));
         }
         Some(Frame::data(data))
     }

@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::endpoint::{Endpoint, original_uri};
 use crate::event::{Event, Warning};
 use crate::form::{ErrorForm, Form};
-use crate::key::RecordKey;
+use crate::key::{Namespace, RecordKey};
 use crate::key_policy::KeyPolicy;
 use crate::on_lost::OnLost;
 use crate::parameters::FingerprintPolicy;
@@ -48,7 +48,7 @@ pub(crate) struct Config {
     pub(crate) max_waiters_per_key: usize,
     pub(crate) methods: Vec<Method>,
     pub(crate) mode: Mode,
-    pub(crate) namespace: String,
+    pub(crate) namespace: Namespace,
     pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
     pub(crate) on_lost: OnLost,
     pub(crate) on_store_error: OnStoreError,
@@ -197,7 +197,7 @@ impl Default for Config {
             max_waiters_per_key: 1_000,
             methods: vec![Method::POST],
             mode: Mode::default(),
-            namespace: String::new(),
+            namespace: Namespace::new(String::new()),
             observer: None,
             on_lost: OnLost::default(),
             on_store_error: OnStoreError::default(),

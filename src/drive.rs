@@ -24,14 +24,16 @@ pub(crate) type Panic = Box<dyn Any + Send>;
 pub(crate) fn until<F: Future>(deadline: Instant, future: F) -> Until<F> {
     Until {
         future,
-        timer: None,
-        deadline,
+        timer: Timer::Until(deadline),
     }
 }
 
-/// Drives `future` for at most `limit` from now; see [`until`].
+/// Drives `future` for at most `limit` from its first poll on; see [`until`].
 pub(crate) fn within<F: Future>(limit: Duration, future: F) -> Until<F> {
-    until(clock::later(Instant::now(), limit), future)
+    Until {
+        future,
+        timer: Timer::Within(limit),
+    }
 }
 
 /// Drives a future of somebody else's; a panic is an answer, and the future is dropped before it is given.
@@ -41,14 +43,19 @@ pub(crate) fn caught<F: Future>(future: F) -> Caught<F> {
     }
 }
 
-/// Drives `work`, and `other` beside it for as long as that takes.
+/// Drives `work`, and beside it, for as long as that takes, what `other` makes.
 ///
-/// The work first: what ends at once never starts the other. The other is polled without regard to the budget of the
+/// The work first: what ends at once never makes the other. The other is polled without regard to the budget of the
 /// task, which the work may use up at every poll.
-pub(crate) fn beside<W: Future, O: Future>(work: W, other: O) -> Beside<W, O> {
+pub(crate) fn beside<W, M, O>(work: W, other: M) -> Beside<W, M, O>
+where
+    W: Future,
+    M: FnOnce() -> O,
+    O: Future,
+{
     Beside {
         work,
-        other: tokio::task::unconstrained(other),
+        other: Other::Unmade(Some(other)),
     }
 }
 
@@ -57,9 +64,31 @@ pin_project! {
     pub(crate) struct Until<F> {
         #[pin]
         future: F,
-        #[pin]
-        timer: Option<Unconstrained<Sleep>>,
-        deadline: Instant,
+        timer: Timer,
+    }
+}
+
+/// The timer of a deadline, which most futures never need: boxed, because it would be the largest part of many.
+enum Timer {
+    Until(Instant),
+    Within(Duration),
+    Started(Pin<Box<Unconstrained<Sleep>>>),
+}
+
+impl Timer {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Within(limit) = *self {
+            *self = Self::Until(clock::later(Instant::now(), limit));
+        }
+        if let Self::Until(deadline) = *self
+            && clock::has_timers()
+        {
+            *self = Self::Started(Box::pin(clock::timer(deadline)));
+        }
+        match self {
+            Self::Started(timer) => timer.as_mut().poll(cx),
+            Self::Until(_) | Self::Within(_) => Poll::Pending,
+        }
     }
 }
 
@@ -67,17 +96,11 @@ impl<F: Future> Future for Until<F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        if this.timer.is_none() && clock::has_timers() {
-            this.timer.set(Some(clock::timer(*this.deadline)));
-        }
-        match this.timer.as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| None),
-            None => Poll::Pending,
-        }
+        this.timer.poll(cx).map(|()| None)
     }
 }
 
@@ -109,22 +132,39 @@ impl<F: Future> Future for Caught<F> {
 
 pin_project! {
     #[must_use = "futures do nothing unless polled"]
-    pub(crate) struct Beside<W, O> {
+    pub(crate) struct Beside<W, M, O> {
         #[pin]
         work: W,
-        #[pin]
-        other: Unconstrained<O>,
+        other: Other<M, O>,
     }
 }
 
-impl<W: Future, O: Future> Future for Beside<W, O> {
+/// Boxed: it would be a large part of every request, and most never come to it.
+enum Other<M, O> {
+    Unmade(Option<M>),
+    Made(Pin<Box<Unconstrained<O>>>),
+}
+
+impl<W, M, O> Future for Beside<W, M, O>
+where
+    W: Future,
+    M: FnOnce() -> O,
+    O: Future,
+{
     type Output = W::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
         let this = self.project();
         let poll = this.work.poll(cx);
         if poll.is_pending() {
-            let _ = this.other.poll(cx);
+            if let Other::Unmade(make) = this.other
+                && let Some(make) = make.take()
+            {
+                *this.other = Other::Made(Box::pin(tokio::task::unconstrained(make())));
+            }
+            if let Other::Made(other) = this.other {
+                let _ = other.as_mut().poll(cx);
+            }
         }
         poll
     }
@@ -178,8 +218,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ends_at_once_never_starts_the_other() {
-        let other = poll_fn(|_| -> Poll<()> { panic!("polled") });
+    async fn what_ends_at_once_never_makes_the_other() {
+        let other = || -> std::future::Ready<()> { panic!("made") };
 
         assert_eq!(beside(ready(7), other).await, 7);
     }

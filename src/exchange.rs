@@ -60,25 +60,26 @@ where
         // 2. Claim. From here on the work no longer belongs to the connection.
         Ok(identity) => {
             let body = upload.data();
-            claim(&core, &progress, &mut service, &parts, body, identity).await
+            let claimed = claim(&core, &progress, &mut service, &parts, body, &identity).await;
+            claimed.map(|ownership| (ownership.context(&identity.key), ownership))
         }
         Err(unowned) => Err(unowned),
     };
-    let (identity, ownership) = match claimed {
+    let (context, ownership) = match claimed {
         Ok(claimed) => claimed,
         Err(unowned) => {
-            return match answer_unowned(config, &progress, &parts, unowned) {
+            return match answer_unowned(config, &progress, &mut parts, unowned) {
                 Ok(answer) => Ok(answer),
                 Err(unprotected) => {
                     progress.let_go();
-                    run_unowned(service, parts, upload, unprotected).await
+                    Box::pin(run_unowned(service, parts, upload, unprotected)).await
                 }
             };
         }
     };
 
     // 3. Run, and hold the response. The lease is renewed beside both.
-    parts.extensions.insert(ownership.context(&identity.key));
+    parts.extensions.insert(context);
     let is_head = parts.method == Method::HEAD;
     let (body, share) = upload.into_body();
     let request = Request::from_parts(parts, body);
@@ -87,10 +88,11 @@ where
     drop(share);
 
     // 4. Settle, before the client sees the response.
-    let (attempt, started) = (ownership.attempt(), ownership.has_started());
+    let (record_key, attempt) = (*ownership.record_key(), ownership.attempt());
+    let started = ownership.has_started();
     let report = |recorded| {
         if started {
-            config.report(|| Event::executed(identity.record_key, attempt, recorded));
+            config.report(|| Event::executed(record_key, attempt, recorded));
         }
     };
     let (mut head, mut captured) = match run {
@@ -109,7 +111,7 @@ where
             ownership.give_up().await;
             let refusal = config.refusal(RefusalCode::InProgress);
             if !progress.is_client_gone() {
-                config.report(|| Event::refused(refusal.code(), Some(identity.record_key)));
+                config.report(|| Event::refused(refusal.code(), Some(record_key)));
             }
             return Ok(refuse(config, &refusal));
         }
@@ -159,8 +161,8 @@ async fn claim<S, St>(
     service: &mut Readiness<S>,
     parts: &Parts,
     body: &[u8],
-    identity: Identity,
-) -> Result<(Identity, Ownership<St>), Unowned>
+    identity: &Identity<'_>,
+) -> Result<Ownership<St>, Unowned>
 where
     S: Clone,
     St: Store,
@@ -201,12 +203,12 @@ where
                 // An attempt before this one was lost: did it do what it was to do?
                 let ownership = match &config.on_lost {
                     OnLost::Reconcile(hook) if ownership.attempt() > 1 => {
-                        let asked = reconcile(config, hook, ownership, parts, body, &identity);
+                        let asked = reconcile(config, hook, ownership, parts, body, identity);
                         Box::pin(asked).await.map_err(unowned)?
                     }
                     _ => ownership,
                 };
-                return Ok((identity, ownership));
+                return Ok(ownership);
             }
             Ok(Claim::Existing(record)) => record,
             Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
@@ -236,7 +238,7 @@ where
             continue;
         }
         let (fence, refusal) = match judge(config, &record, &fingerprint) {
-            Verdict::Replay(snapshot) => return Err(unowned(Instead::Replay(snapshot))),
+            Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
             Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
             Verdict::Busy(fence, refusal) => (fence, refusal),
         };
@@ -247,6 +249,6 @@ where
         }
         progress.let_go();
         service.give_up();
-        patience.wait(&*core.store, fence).await;
+        Box::pin(patience.wait(&*core.store, fence)).await;
     }
 }

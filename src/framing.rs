@@ -4,10 +4,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use mediatype::{MediaType, ReadParams};
+use sha2::{Digest, Sha256};
 
 use crate::endpoint::original_uri;
 use crate::fingerprint::Fingerprint;
 use crate::key::Framed;
+use crate::lines::lines;
 #[cfg(feature = "canonical-json")]
 use crate::parameters::Json;
 use crate::parameters::{Body, FingerprintPolicy, Text};
@@ -18,7 +20,7 @@ use crate::shield::shielded;
 pub(crate) struct Fingerprinter<'a> {
     policy: &'a FingerprintPolicy,
     version: u8,
-    framed: Framed,
+    hash: Sha256,
 }
 
 impl<'a> Fingerprinter<'a> {
@@ -41,14 +43,14 @@ impl<'a> Fingerprinter<'a> {
         Self {
             policy,
             version,
-            framed,
+            hash: framed.into_hash(),
         }
     }
 
     /// A frame of the body.
     pub(crate) fn frame(&mut self, frame: &[u8]) {
         if let Body::AsSent = self.policy.body {
-            self.framed.raw(frame);
+            self.hash.update(frame);
         }
     }
 
@@ -60,21 +62,22 @@ impl<'a> Fingerprinter<'a> {
             Body::Json(Json { include, exclude }) => {
                 match crate::canonical::canonical(body, include, exclude) {
                     Some(canonical) => {
-                        self.framed.raw(&[1]);
-                        self.framed.raw(&canonical);
+                        self.hash.update([1]);
+                        self.hash.update(&canonical);
                     }
                     None => {
-                        self.framed.raw(&[0]);
-                        self.framed.raw(body);
+                        self.hash.update([0]);
+                        self.hash.update(body);
                     }
                 }
             }
             Body::With(parameters) => {
                 let parameters = shielded(|| parameters(parts, body).ok()).flatten();
-                self.framed.raw(&parameters.ok_or(RefusalCode::Internal)?);
+                self.hash.update(parameters.ok_or(RefusalCode::Internal)?);
             }
         }
-        Ok(Fingerprint::from_parts(self.version, self.framed.finish()))
+        let digest = self.hash.finalize().into();
+        Ok(Fingerprint::from_parts(self.version, digest))
     }
 }
 
@@ -101,8 +104,8 @@ fn default_head(version: u8, parts: &Parts) -> Framed {
     framed.field(parts.method.as_str().as_bytes());
     framed.field(uri.path().as_bytes());
     query(&mut framed, uri.query());
-    lines(&mut framed, &parts.headers, &CONTENT_TYPE);
-    lines(&mut framed, &parts.headers, &CONTENT_ENCODING);
+    header(&mut framed, &parts.headers, &CONTENT_TYPE);
+    header(&mut framed, &parts.headers, &CONTENT_ENCODING);
     framed
 }
 
@@ -127,16 +130,16 @@ fn head(version: u8, policy: &FingerprintPolicy, parts: &Parts) -> Framed {
     }
     match policy.content_type {
         Text::Ignored => {}
-        Text::AsSent => lines(&mut framed, &parts.headers, &CONTENT_TYPE),
+        Text::AsSent => header(&mut framed, &parts.headers, &CONTENT_TYPE),
         Text::Canonical => canonical_content_type(&mut framed, &parts.headers),
     }
     if policy.content_encoding {
-        lines(&mut framed, &parts.headers, &CONTENT_ENCODING);
+        header(&mut framed, &parts.headers, &CONTENT_ENCODING);
     }
     framed.count(policy.headers.len());
     for name in &policy.headers {
         framed.field(name.as_str().as_bytes());
-        lines(&mut framed, &parts.headers, name);
+        header(&mut framed, &parts.headers, name);
     }
     match &policy.body {
         Body::Ignored => framed.raw(b"i"),
@@ -176,18 +179,16 @@ fn canonical_query(framed: &mut Framed, query: Option<&str>) {
     }
 }
 
-fn lines(framed: &mut Framed, headers: &HeaderMap, name: &HeaderName) {
-    let values = headers.get_all(name);
-    framed.count(values.iter().count());
-    for value in values {
-        framed.field(value.as_bytes());
+fn header(framed: &mut Framed, headers: &HeaderMap, name: &HeaderName) {
+    framed.count(lines(headers, name).count());
+    for line in lines(headers, name) {
+        framed.field(line.as_bytes());
     }
 }
 
 fn canonical_content_type(framed: &mut Framed, headers: &HeaderMap) {
-    let values = headers.get_all(CONTENT_TYPE);
-    framed.count(values.iter().count());
-    for value in values {
+    framed.count(lines(headers, &CONTENT_TYPE).count());
+    for value in lines(headers, &CONTENT_TYPE) {
         let media_type = value
             .to_str()
             .ok()

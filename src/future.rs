@@ -101,6 +101,7 @@ impl<R: Body + 'static, E: 'static> Guarded<R, E> {
             .expect("ResponseFuture polled after completion");
         let poll = work.as_mut().poll(cx);
         if poll.is_pending() {
+            self.progress.stay();
             self.work = Some(work);
         }
         poll
@@ -143,12 +144,16 @@ impl Progress {
 
     /// From here on the work outlives its connection.
     pub(crate) fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// The work is not done at once: remembers where it is polled.
+    fn stay(&self) {
         if self.runtime.get().is_none()
             && let Ok(runtime) = Handle::try_current()
         {
             let _ = self.runtime.set(runtime);
         }
-        self.held.store(true, Ordering::Release);
     }
 
     /// From here on the work ends with its connection.
@@ -164,6 +169,8 @@ impl Progress {
     /// Runs something beside the request, where there is a runtime.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.runtime.get() {
+            runtime.spawn(future);
+        } else if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(future);
         }
     }

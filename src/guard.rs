@@ -171,7 +171,12 @@ impl<St: Store> Ownership<St> {
     }
 
     /// Settles, unless a transaction of the handler's has done so.
-    pub(crate) async fn settle(mut self, settlement: Settlement) -> Ended {
+    pub(crate) fn settle(mut self, settlement: Settlement) -> impl Future<Output = Ended> {
+        self.decided = Some(settlement);
+        self.settle_as_decided()
+    }
+
+    async fn settle_as_decided(mut self) -> Ended {
         if let Some(payload) = self.by_handler().await {
             self.ends(Settled::Applied);
             return Ended::ByHandler(payload);
@@ -180,9 +185,8 @@ impl<St: Store> Ownership<St> {
             // Who blocked its thread hears of it only now.
             self.renewals.tell_of_loss();
         }
-        self.decided = Some(settlement.clone());
-        let first_try = self.core().answered(apply(&self.renewals, &settlement));
-        let ends_lease = matches!(settlement, Settlement::Abandon);
+        let first_try = self.core().answered(apply(&self.renewals, self.decided()));
+        let ends_lease = matches!(self.decided(), Settlement::Abandon);
         let first_try = self.renewals.settling(ends_lease, first_try).await;
         let reason = match first_try {
             Ok(settled) => {
@@ -200,12 +204,12 @@ impl<St: Store> Ownership<St> {
         let bounds = &self.core().bounds;
         let unsettled = (
             bounds.take(|bounds| &bounds.unsettled, 1),
-            bounds.take(|bounds| &bounds.unsettled_bytes, settlement.bytes()),
+            bounds.take(|bounds| &bounds.unsettled_bytes, self.decided().bytes()),
         );
         let progress = Arc::clone(&self.progress);
         progress.spawn(async move {
             let _unsettled = unsettled;
-            self.settle_in_the_end(settlement).await;
+            self.settle_in_the_end().await;
         });
         Ended::Later
     }
@@ -246,7 +250,7 @@ impl<St: Store> Ownership<St> {
     }
 
     /// Past the lease too: the fence makes that safe.
-    async fn settle_in_the_end(mut self, settlement: Settlement) {
+    async fn settle_in_the_end(mut self) {
         let over = clock::later(Instant::now(), self.core().config.settle_for);
         let settling = async {
             let (mut pause, mut failed) = (Pause::default(), None);
@@ -254,7 +258,7 @@ impl<St: Store> Ownership<St> {
                 pause.next().await;
                 match self
                     .core()
-                    .answered(apply(&self.renewals, &settlement))
+                    .answered(apply(&self.renewals, self.decided()))
                     .await
                 {
                     Ok(settled) => return Ok(settled),
@@ -263,10 +267,12 @@ impl<St: Store> Ownership<St> {
             }
             Err(failed)
         };
-        let ends_lease = matches!(settlement, Settlement::Abandon);
+        let ends_lease = matches!(self.decided(), Settlement::Abandon);
         match self.renewals.settling(ends_lease, settling).await {
             // It may have been the first try that removed it.
-            Ok(Settled::Missing) if matches!(settlement, Settlement::Release) => self.ended = true,
+            Ok(Settled::Missing) if matches!(self.decided(), Settlement::Release) => {
+                self.ended = true;
+            }
             Ok(_) if self.by_handler().await.is_some() => self.ends(Settled::Applied),
             Ok(settled) => self.ends(settled),
             Err(reason) => {
@@ -290,6 +296,11 @@ impl<St: Store> Ownership<St> {
             }
             Settled::FencedOut | Settled::Missing => {}
         }
+    }
+
+    /// What it is settled with.
+    fn decided(&self) -> &Settlement {
+        self.decided.as_ref().unwrap_or(&Settlement::Abandon)
     }
 
     fn warn(&self, warning: Warning, reason: Option<Reason>) {

@@ -1,5 +1,7 @@
 //! What a request is about: its key, its record, its fingerprint.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body;
@@ -15,8 +17,8 @@ use crate::unowned::{Instead, Unowned};
 use crate::upload::Upload;
 
 /// What the layer has to know of a request before it claims.
-pub(crate) struct Identity {
-    pub(crate) key: String,
+pub(crate) struct Identity<'a> {
+    pub(crate) key: Cow<'a, str>,
     pub(crate) record_key: RecordKey,
     pub(crate) fingerprint: Fingerprint,
 }
@@ -25,11 +27,11 @@ pub(crate) struct Identity {
 ///
 /// A key in the head is looked at first, so that nothing is read for a request without one. A scope that cannot be
 /// resolved is an error, never a shared one.
-pub(crate) async fn identify<St, B: Body<Data = Bytes>>(
+pub(crate) async fn identify<'a, St, B: Body<Data = Bytes>>(
     core: &Core<St>,
-    parts: &Parts,
+    parts: &'a Parts,
     upload: &mut Upload<B>,
-) -> Result<Identity, Unowned> {
+) -> Result<Identity<'a>, Unowned> {
     let config = &core.config;
     let unowned = |record_key, instead| Unowned {
         record_key,
@@ -47,7 +49,7 @@ pub(crate) async fn identify<St, B: Body<Data = Bytes>>(
     }
     let found = config.key_from.key(&config.key, parts, upload.data());
     let key = match found.map_err(refused)? {
-        Some(key) => key.into_owned(),
+        Some(key) => key,
         None if config.require_key => return Err(refused(RefusalCode::KeyMissing)),
         None => return Err(passed()),
     };

@@ -53,16 +53,16 @@ impl RecordKey {
     }
 
     pub(crate) fn derive(
-        namespace: &str,
+        namespace: &Namespace,
         principal: &[u8],
         endpoint: Option<(&Method, &str)>,
         key: &str,
     ) -> Self {
-        let mut framed = Framed::new(b"r1");
-        framed.field(namespace.as_bytes());
-        framed.field(principal);
-        let mut scope = [0; 16];
-        scope.copy_from_slice(&framed.clone().finish()[..16]);
+        let mut framed = namespace.framed(principal);
+        let scope = match principal {
+            [] => namespace.nobody,
+            _ => framed.scope(),
+        };
         match endpoint {
             Some((method, path)) => {
                 framed.raw(&[1]);
@@ -229,16 +229,49 @@ impl ClaimId {
     }
 }
 
+/// What tells the records of one service from those of another, with the scope of everybody who is nobody: most requests
+/// of some services are of that one.
+#[derive(Clone)]
+pub(crate) struct Namespace {
+    name: String,
+    nobody: [u8; 16],
+}
+
+impl Namespace {
+    pub(crate) fn new(name: String) -> Self {
+        let nobody = [0; 16];
+        let unnamed = Self { name, nobody };
+        let nobody = unnamed.framed(&[]).scope();
+        Self { nobody, ..unnamed }
+    }
+
+    fn framed(&self, principal: &[u8]) -> Framed {
+        let mut framed = Framed::new(b"r1");
+        framed.field(self.name.as_bytes());
+        framed.field(principal);
+        framed
+    }
+}
+
 /// SHA-256 over fields that are each preceded by their length, so that no two splits collide.
 ///
 /// A tag says what is hashed. Lengths take four big-endian bytes: together that keeps the digests of a usual
-/// request within few blocks.
-#[derive(Clone)]
-pub(crate) struct Framed(Sha256);
+/// request within few blocks. Fields are gathered, and hashed together.
+pub(crate) struct Framed {
+    hash: Sha256,
+    gathered: [u8; 192],
+    length: usize,
+}
 
 impl Framed {
     pub(crate) fn new(tag: &[u8; 2]) -> Self {
-        Self(Sha256::new().chain_update(tag))
+        let mut gathered = [0; 192];
+        gathered[..2].copy_from_slice(tag);
+        Self {
+            hash: Sha256::new(),
+            gathered,
+            length: 2,
+        }
     }
 
     pub(crate) fn field(&mut self, bytes: &[u8]) {
@@ -251,12 +284,41 @@ impl Framed {
         self.raw(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
     }
 
+    #[inline]
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        let room = self.gathered.get_mut(self.length..);
+        let room = room.and_then(|room| room.get_mut(..bytes.len()));
+        if let Some(room) = room {
+            room.copy_from_slice(bytes);
+            self.length += bytes.len();
+        } else {
+            self.hash_gathered(bytes);
+        }
+    }
+
+    #[cold]
+    fn hash_gathered(&mut self, and: &[u8]) {
+        self.hash.update(&self.gathered[..self.length]);
+        self.hash.update(and);
+        self.length = 0;
+    }
+
+    /// The hash of what there is so far, which goes on.
+    pub(crate) fn into_hash(self) -> Sha256 {
+        self.hash.chain_update(&self.gathered[..self.length])
     }
 
     pub(crate) fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
+        self.into_hash().finalize().into()
+    }
+
+    /// The digest of what there is so far, shortened to that of a scope.
+    fn scope(&self) -> [u8; 16] {
+        let hash = self.hash.clone();
+        let digest = hash.chain_update(&self.gathered[..self.length]).finalize();
+        let mut scope = [0; 16];
+        scope.copy_from_slice(&digest[..16]);
+        scope
     }
 }
 
@@ -276,12 +338,12 @@ mod tests {
 
     #[test]
     fn a_child_key_is_a_uuid_and_depends_on_record_and_name() {
-        let record = RecordKey::derive("", b"", None, "k");
+        let record = RecordKey::derive(&Namespace::new(String::new()), b"", None, "k");
         let child = record.child("charge");
 
         assert_eq!(child, record.child("charge"));
         assert_ne!(child, record.child("refund"));
-        assert_ne!(child, RecordKey::derive("", b"", None, "l").child("charge"));
+        assert_ne!(child, RecordKey::derive(&Namespace::new(String::new()), b"", None, "l").child("charge"));
         for name in 0..64 {
             let child = record.child(&name.to_string());
             assert_eq!(child.as_str().len(), 36);
@@ -308,7 +370,7 @@ mod tests {
             "IdempotencyKey(..)"
         );
         assert_eq!(
-            format!("{:?}", RecordKey::derive("", b"", None, "k").child("x")),
+            format!("{:?}", RecordKey::derive(&Namespace::new(String::new()), b"", None, "k").child("x")),
             "ChildKey(..)"
         );
     }
@@ -318,8 +380,8 @@ mod tests {
         fn no_two_splits_of_fields_share_a_record_key(
             a in "[a-c:]{0,4}", b in "[a-c:]{0,4}", c in "[a-c:]{0,4}", d in "[a-c:]{0,4}",
         ) {
-            let one = RecordKey::derive(&a, b.as_bytes(), None, "k");
-            let two = RecordKey::derive(&c, d.as_bytes(), None, "k");
+            let one = RecordKey::derive(&Namespace::new(a.clone()), b.as_bytes(), None, "k");
+            let two = RecordKey::derive(&Namespace::new(c.clone()), d.as_bytes(), None, "k");
             prop_assert_eq!(one == two, (a, b) == (c, d));
         }
     }

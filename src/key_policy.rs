@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
+use crate::lines::lines;
 use crate::quoted::{Quoting, unquote};
 use crate::refusal::RefusalCode;
 use crate::shield::shielded;
@@ -97,7 +98,7 @@ impl KeyPolicy {
         headers: &'a HeaderMap,
         name: &HeaderName,
     ) -> Result<Option<Cow<'a, str>>, RefusalCode> {
-        let mut lines = headers.get_all(name).iter();
+        let mut lines = lines(headers, name);
         let (line, another) = (lines.next(), lines.next());
         if another.is_some() {
             return Err(RefusalCode::KeyInvalid);
@@ -112,10 +113,9 @@ impl KeyPolicy {
     /// The key, without quotes, in the form that is used.
     pub(crate) fn accept<'a>(&self, key: Cow<'a, str>) -> Result<Cow<'a, str>, RefusalCode> {
         let is_welcome = self.length.contains(&key.len())
-            && key.bytes().all(|byte| byte.is_ascii_graphic())
+            && is_graphic(&key)
             && (!self.is_uuid || is_uuid(&key))
-            && shielded(|| self.rules.iter().all(|rule| rule(&key)))
-                .ok_or(RefusalCode::Internal)?;
+            && (self.rules.is_empty() || self.is_by_rule(&key)?);
         if !is_welcome {
             return Err(RefusalCode::KeyInvalid);
         }
@@ -123,6 +123,10 @@ impl KeyPolicy {
             return Ok(key.to_ascii_lowercase().into());
         }
         Ok(key)
+    }
+
+    fn is_by_rule(&self, key: &str) -> Result<bool, RefusalCode> {
+        shielded(|| self.rules.iter().all(|rule| rule(key))).ok_or(RefusalCode::Internal)
     }
 }
 
@@ -146,6 +150,12 @@ impl fmt::Debug for KeyPolicy {
             .field("rules", &self.rules.len())
             .finish()
     }
+}
+
+/// Visible ASCII characters only. All are looked at, many at once.
+fn is_graphic(key: &str) -> bool {
+    let bytes = key.bytes();
+    bytes.fold(true, |all, byte| all & byte.is_ascii_graphic())
 }
 
 /// Hexadecimal digits in groups of 8, 4, 4, 4 and 12 (RFC 9562, section 4). The length has been looked at.

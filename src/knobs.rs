@@ -9,6 +9,7 @@ use http::{HeaderName, Method};
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::form::Form;
+use crate::key::Namespace;
 use crate::key_policy::KeyPolicy;
 use crate::layer::IdempotencyLayer;
 use crate::on_lost::OnLost;
@@ -102,7 +103,7 @@ impl<St: Store> IdempotencyLayer<St> {
     /// # let _ = layer;
     /// ```
     pub fn namespace(self, namespace: impl Into<String>) -> Self {
-        let namespace = namespace.into();
+        let namespace = Namespace::new(namespace.into());
         self.with(|config| config.namespace = namespace)
     }
 

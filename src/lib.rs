@@ -349,6 +349,7 @@ mod knobs;
 mod layer;
 mod lease;
 mod limits;
+mod lines;
 mod lock;
 mod on_lost;
 mod parameters;

@@ -5,7 +5,7 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request};
 
-use crate::answer::{completed, recorded};
+use crate::answer::completed;
 use crate::body::Buffered;
 use crate::config::Config;
 use crate::drive::{caught, within};
@@ -28,7 +28,7 @@ pub(crate) async fn reconcile<St: Store>(
     ownership: Ownership<St>,
     parts: &Parts,
     body: &[u8],
-    identity: &Identity,
+    identity: &Identity<'_>,
 ) -> Result<Ownership<St>, Instead> {
     // Nobody to be answered: the handler will not start, and the record is given back as it was.
     if ownership.is_client_gone() {
@@ -78,5 +78,5 @@ pub(crate) async fn reconcile<St: Store>(
             ));
         }
     };
-    Err(recorded(&payload).map_or_else(Instead::Refuse, Instead::Replay))
+    Err(Instead::Replay(payload))
 }

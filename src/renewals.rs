@@ -45,7 +45,7 @@ impl<St: Store> Renewals<St> {
                 })
             })
             .flatten();
-        beside(work, async move {
+        beside(work, move || async move {
             match in_background {
                 Some(_keeping) => pending().await,
                 None => self.while_executing().await,
@@ -60,7 +60,7 @@ impl<St: Store> Renewals<St> {
         ends_lease: bool,
         work: F,
     ) -> impl Future<Output = F::Output> {
-        beside(work, async move {
+        beside(work, move || async move {
             if ends_lease {
                 return pending().await;
             }
@@ -140,7 +140,8 @@ impl<St: Store> Renewals<St> {
 
     /// Warns where the lease is lost, once.
     pub(crate) fn tell_of_loss(&self) {
-        if self.lease.is_lost() && self.lease.is_first_to_tell() {
+        let is_heard = self.core.config.observer.is_some();
+        if is_heard && self.lease.is_lost() && self.lease.is_first_to_tell() {
             self.warn(Warning::LeaseLost, None);
         }
     }

@@ -98,9 +98,11 @@ where
     R: Body<Data = Bytes>,
 {
     let is_head = request.method() == Method::HEAD;
+    // Who neither waited nor asked what became of the last attempt has looked at the lease just now.
+    let may_be_late = matches!(service, Readiness::Unready(_)) || ownership.attempt() > 1;
     let handler = caught(async move {
         match service.ready(progress).await {
-            Some(Ok(_)) if ownership.is_lost() => Err(Run::NotStarted),
+            Some(Ok(_)) if may_be_late && ownership.is_lost() => Err(Run::NotStarted),
             Some(Ok(mut service)) => {
                 ownership.start();
                 service.call(request).await.map_err(Run::Failed)

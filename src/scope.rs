@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 
 use crate::key::Framed;
+use crate::lines::lines;
 use crate::refusal::RefusalCode;
 use crate::shield::shielded;
 use crate::store::error::BoxError;
@@ -238,8 +239,8 @@ static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
     let mut framed = Framed::new(b"c1");
-    let (mut known, mut unknown) = (false, parts.headers.contains_key(COOKIE));
-    for line in parts.headers.get_all(AUTHORIZATION) {
+    let (mut known, mut unknown) = (false, false);
+    for line in lines(&parts.headers, &AUTHORIZATION) {
         let line = line.as_bytes().trim_ascii();
         let end = line
             .iter()
@@ -258,7 +259,7 @@ fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
             unknown = true;
         }
     }
-    for line in parts.headers.get_all(&API_KEY) {
+    for line in lines(&parts.headers, &API_KEY) {
         let key = line.as_bytes().trim_ascii();
         if key.is_empty() {
             unknown = true;
@@ -268,23 +269,26 @@ fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
             known = true;
         }
     }
-    match (known, unknown) {
-        (true, _) => Ok(Principal::Digest(framed.finish())),
-        (false, true) => Err(RefusalCode::ScopeUnresolved),
-        (false, false) => Ok(Principal::Nobody),
+    if known {
+        return Ok(Principal::Digest(framed.finish()));
     }
+    unknown |= lines(&parts.headers, &COOKIE).next().is_some();
+    if unknown {
+        return Err(RefusalCode::ScopeUnresolved);
+    }
+    Ok(Principal::Nobody)
 }
 
 fn headers(parts: &Parts, names: &[HeaderName]) -> Result<Principal, RefusalCode> {
-    if !names.iter().any(|name| parts.headers.contains_key(name)) {
+    let is_there = |name| lines(&parts.headers, name).next().is_some();
+    if !names.iter().any(is_there) {
         return Ok(Principal::Nobody);
     }
     let mut framed = Framed::new(b"h1");
     for name in names {
-        let lines = parts.headers.get_all(name);
         framed.field(name.as_str().as_bytes());
-        framed.count(lines.iter().count());
-        for line in lines {
+        framed.count(lines(&parts.headers, name).count());
+        for line in lines(&parts.headers, name) {
             let line = line.as_bytes().trim_ascii();
             if line.is_empty() {
                 return Err(RefusalCode::ScopeUnresolved);

@@ -1,11 +1,12 @@
 //! What is kept of a response: status, headers, body and trailers.
 
-use bytes::Bytes;
 use http::header::{
-    AGE, ALT_SVC, CONNECTION, DATE, LOCATION, PROXY_AUTHENTICATE, RETRY_AFTER, SERVER, SET_COOKIE,
+    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, PROXY_AUTHENTICATE, RETRY_AFTER, SERVER, SET_COOKIE,
     TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::body::Buffered;
 
 /// `Idempotent-Replayed: true` stands on every replay and on nothing else.
 pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -16,8 +17,7 @@ pub(crate) enum Snapshot {
     Response {
         status: StatusCode,
         headers: HeaderMap,
-        body: Bytes,
-        trailers: Option<HeaderMap>,
+        body: Buffered,
     },
     /// The operation is done, its response was not kept.
     Tombstone {
@@ -46,7 +46,10 @@ impl HeaderRules {
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-        headers.iter().filter(|(name, _)| self.keeps(headers, name))
+        let has_options = headers.contains_key(CONNECTION);
+        headers.iter().filter(move |(name, _)| {
+            self.keeps(name) && !(has_options && is_named_by_connection(headers, name))
+        })
     }
 
     /// All others.
@@ -54,24 +57,24 @@ impl HeaderRules {
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-        headers
-            .iter()
-            .filter(|(name, _)| !self.keeps(headers, name))
+        headers.iter().filter(|(name, _)| {
+            !self.keeps(name) || is_named_by_connection(headers, name)
+        })
     }
 
-    fn keeps(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
-        !is_never_kept(name)
-            && self.key.as_ref() != Some(name)
+    fn keeps(&self, name: &HeaderName) -> bool {
+        self.key.as_ref() != Some(name)
             && !self.drop.contains(name)
-            && (self.keep.contains(name) || is_kept_by_default(name))
-            && !is_named_by_connection(headers, name)
+            && (USUAL.contains(name)
+                || !is_never_kept(name)
+                    && (self.keep.contains(name) || is_kept_by_default(name)))
     }
 
     /// The `Location`, where it is kept.
     pub(crate) fn location<'a>(&'a self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        let mut kept = self.kept(headers);
-        kept.find(|(name, _)| **name == LOCATION)
-            .map(|(_, value)| value)
+        let location = headers.get(LOCATION)?;
+        let keeps = self.keeps(&LOCATION) && !is_named_by_connection(headers, &LOCATION);
+        keeps.then_some(location)
     }
 }
 
@@ -96,6 +99,9 @@ fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
                 .eq_ignore_ascii_case(name.as_str().as_bytes())
         })
 }
+
+/// Those of most responses: looked for first, because the other lists are long.
+static USUAL: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, LOCATION];
 
 static NEVER_KEPT: [HeaderName; 10] = [
     CONNECTION,

@@ -1,5 +1,7 @@
 //! Requests that do not run as the owner of a record: answered, passed on, or run without protection.
 
+use std::mem;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response};
@@ -16,7 +18,7 @@ use crate::key::RecordKey;
 use crate::policy::Mode;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::run::Readiness;
-use crate::snapshot::{REPLAYED, Snapshot};
+use crate::snapshot::REPLAYED;
 use crate::store::error::Reason;
 use crate::upload::Upload;
 
@@ -31,7 +33,8 @@ pub(crate) struct Unowned {
 pub(crate) enum Instead {
     /// It is none of the layer's business.
     Pass,
-    Replay(Snapshot),
+    /// It is done already, with this payload.
+    Replay(Bytes),
     Refuse(Refusal),
     RunUnprotected(Idempotency, Reason),
 }
@@ -41,7 +44,7 @@ pub(crate) enum Instead {
 pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
     config: &Config,
     progress: &Progress,
-    parts: &Parts,
+    parts: &mut Parts,
     unowned: Unowned,
 ) -> Result<Response<ResponseBody<R>>, Option<Idempotency>> {
     let Unowned {
@@ -51,22 +54,33 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
     let tell = |outcome| config.report(|| Event::of(outcome, record_key));
     // A layer that only looks runs what somebody waits for.
     let acts = config.mode == Mode::Enforce || progress.is_client_gone();
+    let refused = |refusal: &Refusal| {
+        config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
+        // There is nothing to run where the body broke off.
+        let acts = acts || refusal.code() == RefusalCode::RequestBodyUnreadable;
+        acts.then(|| refuse(config, refusal)).ok_or(None)
+    };
     let answer = match instead {
         Instead::Pass => Err(None),
         Instead::RunUnprotected(context, reason) => {
             config.report(|| Event::of(Outcome::Unprotected, record_key).because(Some(reason)));
             Err(acts.then_some(context))
         }
-        Instead::Replay(snapshot) => {
-            tell(Outcome::Replayed);
-            acts.then(|| replay(config, parts, snapshot)).ok_or(None)
+        Instead::Replay(payload) => {
+            let headers = if acts {
+                mem::take(&mut parts.headers)
+            } else {
+                parts.headers.clone()
+            };
+            match replay(config, headers, payload) {
+                Ok(replay) => {
+                    tell(Outcome::Replayed);
+                    acts.then_some(replay).ok_or(None)
+                }
+                Err(refusal) => refused(&refusal),
+            }
         }
-        Instead::Refuse(refusal) => {
-            config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
-            // There is nothing to run where the body broke off.
-            let acts = acts || refusal.code() == RefusalCode::RequestBodyUnreadable;
-            acts.then(|| refuse(config, &refusal)).ok_or(None)
-        }
+        Instead::Refuse(refusal) => refused(&refusal),
     }?;
     Ok(if parts.method == Method::HEAD {
         without_body(answer)

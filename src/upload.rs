@@ -60,8 +60,12 @@ impl<B: Body<Data = Bytes>> Upload<B> {
                 return Ok(());
             }
         };
-        let declared = content_length(headers).unwrap_or(0);
-        if declared.max(body.size_hint().lower()) > config.max_body() as u64 {
+        let hint = body.size_hint();
+        let declared = match hint.exact() {
+            Some(length) => length,
+            None => content_length(headers).unwrap_or(0).max(hint.lower()),
+        };
+        if declared > config.max_body() as u64 {
             self.state = State::Unread(body);
             return Err(RefusalCode::RequestTooLarge);
         }

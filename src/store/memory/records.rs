@@ -213,7 +213,9 @@ impl<M: Map> Records<M> {
                 let (claim, waiters) = if slot.is_of(request.key()) {
                     let before = slot.account();
                     let claimed = slot.claim(request, now, || self.next_fence());
-                    self.ledger.change(id, &before, &slot.account());
+                    if let (Claim::Owned(_), _) = claimed {
+                        self.ledger.change(id, &before, &slot.account());
+                    }
                     claimed
                 } else {
                     (Claim::Full, Waiters::default())

@@ -26,6 +26,11 @@ impl Head {
     /// In a buffer.
     const LENGTH: usize = 16 + 32 + 1 + 32 + 8 + 4 + 1 + 8 + 8;
 
+    // Where that begins in a buffer which is looked for without reading the rest.
+    const KEY: usize = 16;
+    const FENCE: usize = 81;
+    const EXPIRES: usize = 102;
+
     fn write(&self, mut to: &mut [u8]) {
         put(&mut to, self.key.scope());
         put(&mut to, self.key.key());
@@ -76,6 +81,26 @@ impl Sealed {
         Head::read(&self.0)
     }
 
+    pub(super) fn is_of(&self, key: &RecordKey) -> bool {
+        self.at(Head::KEY) == *key.key() && self.scope() == *key.scope()
+    }
+
+    pub(super) fn scope(&self) -> [u8; 16] {
+        self.at(0)
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        Fence::new(u64::from_le_bytes(self.at(Head::FENCE)))
+    }
+
+    pub(super) fn expires(&self) -> Moment {
+        Moment::from_le_bytes(self.at(Head::EXPIRES))
+    }
+
+    fn at<const N: usize>(&self, begin: usize) -> [u8; N] {
+        take(&mut &self.0[begin..])
+    }
+
     pub(super) fn payload(&self) -> Bytes {
         Bytes::from_owner(self.clone())
     }
@@ -111,5 +136,34 @@ impl Draft {
 
     fn bytes(&mut self) -> &mut [u8] {
         Arc::get_mut(&mut self.0).expect("a draft is not shared yet")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_alone_is_what_the_head_says() {
+        let head = Head {
+            key: RecordKey::from_parts([1; 16], [2; 32]),
+            fingerprint: Fingerprint::from_parts(3, [4; 32]),
+            fence: Fence::new(0x0506_0708_090a_0b0c),
+            attempt: 0x0d0e_0f10,
+            committed: true,
+            first: 0x1112_1314_1516_1718,
+            expires: 0x191a_1b1c_1d1e_1f20,
+        };
+        let sealed = Draft::new(b"payload").seal(&head);
+
+        assert!(sealed.is_of(&head.key));
+        for (scope, key) in [([1; 16], [3; 32]), ([2; 16], [2; 32])] {
+            assert!(!sealed.is_of(&RecordKey::from_parts(scope, key)));
+        }
+        assert_eq!(sealed.scope(), [1; 16]);
+        assert_eq!(sealed.fence(), head.fence);
+        assert_eq!(sealed.expires(), head.expires);
+        assert_eq!(sealed.head().expires, head.expires);
+        assert_eq!(sealed.payload(), "payload");
     }
 }

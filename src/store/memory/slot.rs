@@ -44,7 +44,10 @@ impl Slot {
     }
 
     pub(super) fn is_of(&self, key: &RecordKey) -> bool {
-        self.head().key == *key
+        match self {
+            Self::InFlight(flight) => flight.head.key == *key,
+            Self::Completed(sealed) => sealed.is_of(key),
+        }
     }
 
     pub(super) fn is_in_flight_of(&self, owner: &Owner) -> bool {
@@ -56,11 +59,17 @@ impl Slot {
     }
 
     pub(super) fn fence(&self) -> Fence {
-        self.head().fence
+        match self {
+            Self::InFlight(flight) => flight.head.fence,
+            Self::Completed(sealed) => sealed.fence(),
+        }
     }
 
     pub(super) fn scope(&self) -> [u8; 16] {
-        *self.head().key.scope()
+        match self {
+            Self::InFlight(flight) => *flight.head.key.scope(),
+            Self::Completed(sealed) => sealed.scope(),
+        }
     }
 
     /// What is left of the lease; zero where the record is abandoned or completed.
@@ -176,7 +185,7 @@ impl Slot {
     ) -> (Settled, Waiters) {
         let Some(flight) = self.flight_of(owner) else {
             // A fence is of one claim only, so that a completed record need not keep the claim id.
-            let repeated = matches!(self, Self::Completed(_)) && self.head().fence == owner.fence();
+            let repeated = matches!(self, Self::Completed(_)) && self.fence() == owner.fence();
             return if repeated {
                 (Settled::Applied, Waiters::default())
             } else {
@@ -200,7 +209,7 @@ impl Slot {
     /// What is left of the lease of the owner with this fence, if anything.
     pub(super) fn live_lease(&self, fence: Fence, now: Moment) -> Option<Duration> {
         let left = Some(self.lease_left(now)).filter(|left| !left.is_zero());
-        left.filter(|_| self.head().fence == fence)
+        left.filter(|_| self.fence() == fence)
     }
 
     /// Whoever waits for the owner with this fence, as long as its lease lives.
@@ -238,7 +247,7 @@ impl Slot {
     fn expires(&self) -> Moment {
         match self {
             Self::InFlight(flight) => flight.head.expires.max(flight.lease_end),
-            Self::Completed(sealed) => sealed.head().expires,
+            Self::Completed(sealed) => sealed.expires(),
         }
     }
 }

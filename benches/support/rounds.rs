@@ -1,0 +1,59 @@
+//! Times that can be compared: what is compared takes turns, and the best round of each counts. What disturbs a round
+//! only ever makes it longer.
+
+use std::time::Instant;
+
+use super::{Around, Calls, Case, RECORDS_PER_STORE, prepared};
+use bytes::Bytes;
+
+const ROUNDS: u64 = 300;
+const CALLS: u64 = 500;
+
+/// What takes part: made anew before its store grows large.
+pub(crate) struct Part {
+    make: Box<dyn Fn() -> Calls>,
+    calls: Calls,
+    done: u64,
+    best: f64,
+}
+
+impl Part {
+    pub(crate) fn new(make: impl Fn() -> Calls + 'static) -> Self {
+        Self {
+            calls: make(),
+            make: Box::new(make),
+            done: 0,
+            best: f64::INFINITY,
+        }
+    }
+
+    pub(crate) fn of(case: Case, around: Around, body: &Bytes) -> Self {
+        let body = body.clone();
+        Self::new(move || prepared(case, around, &body))
+    }
+
+    fn round(&mut self, calls: u64) {
+        if self.done + calls > RECORDS_PER_STORE {
+            self.calls = (self.make)();
+            self.done = 0;
+        }
+        let start = Instant::now();
+        (self.done..self.done + calls).for_each(&mut self.calls);
+        let each = start.elapsed().as_nanos() as f64 / calls as f64;
+        self.done += calls;
+        self.best = self.best.min(each);
+    }
+}
+
+/// Nanoseconds of one call of each part.
+pub(crate) fn in_turn<const N: usize>(mut parts: [Part; N]) -> [f64; N] {
+    in_turn_of(ROUNDS, CALLS, &mut parts);
+    parts.map(|part| part.best)
+}
+
+/// The same with other numbers of rounds, and of calls in each.
+pub(crate) fn in_turn_of(rounds: u64, calls: u64, parts: &mut [Part]) {
+    for _ in 0..rounds {
+        parts.iter_mut().for_each(|part| part.round(calls));
+    }
+}
