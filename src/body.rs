@@ -315,7 +315,10 @@ impl Buffered {
             Data::Several(data) => data.freeze(),
         };
         if data.is_empty() {
-            return self.trailers.take().map(|trailers| Frame::trailers(*trailers));
+            return self
+                .trailers
+                .take()
+                .map(|trailers| Frame::trailers(*trailers));
         }
         Some(Frame::data(data))
     }

@@ -124,7 +124,8 @@ impl<St: Store> Core<St> {
                 Err(error) if error.kind() == StoreErrorKind::Ambiguous => may_be_applied = true,
                 answer => return answer,
             }
-            self.ask(request).await
+            // Boxed: few claims are repeated.
+            Box::pin(self.ask(request)).await
         };
         let deadline = clock::later(sent_at, self.config.store_timeout);
         match until(deadline, claiming).await {

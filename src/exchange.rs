@@ -1,5 +1,6 @@
 //! The life of a guarded request, from its key to its answer. Read it top down: this is the promise.
 
+use std::future::Future;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -37,118 +38,120 @@ use crate::waiting::Patience;
 /// Guards one request: claims its key, runs the service at most once, records the outcome, answers.
 ///
 /// From the claim on the future that this is must be driven to its end, whatever happens to the client;
-/// [`Progress`] says so to its owner.
-pub(crate) async fn exchange<S, St, B, R>(
+/// [`Progress`] says so to its owner. A block and not an async function, which would hold its arguments twice.
+pub(crate) fn exchange<S, St, B, R>(
     core: Arc<Core<St>>,
     progress: Arc<Progress>,
     service: S,
     request: Request<B>,
-) -> Result<Response<ResponseBody<R>>, S::Error>
+) -> impl Future<Output = Result<Response<ResponseBody<R>>, S::Error>>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
     St: Store,
     B: Body<Data = Bytes>,
     R: Body<Data = Bytes>,
 {
-    let config = &core.config;
     let (mut parts, body) = request.into_parts();
-    let mut upload = Upload::new(body, &core.bounds);
+    let mut upload = Upload::new(body);
     let mut service = Readiness::Ready(service);
+    async move {
+        let config = &core.config;
 
-    // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
-    let claimed = match identify(&core, &parts, &mut upload).await {
-        // 2. Claim. From here on the work no longer belongs to the connection.
-        Ok(identity) => {
-            let body = upload.data();
-            let claimed = claim(&core, &progress, &mut service, &parts, body, &identity).await;
-            claimed.map(|ownership| (ownership.context(&identity.key), ownership))
-        }
-        Err(unowned) => Err(unowned),
-    };
-    let (context, ownership) = match claimed {
-        Ok(claimed) => claimed,
-        Err(unowned) => {
-            return match answer_unowned(config, &progress, &mut parts, unowned) {
-                Ok(answer) => Ok(answer),
-                Err(unprotected) => {
-                    progress.let_go();
-                    Box::pin(run_unowned(service, parts, upload, unprotected)).await
-                }
-            };
-        }
-    };
-
-    // 3. Run, and hold the response. The lease is renewed beside both.
-    parts.extensions.insert(context);
-    let is_head = parts.method == Method::HEAD;
-    let (body, share) = upload.into_body();
-    let request = Request::from_parts(parts, body);
-    let run = run(config, &progress, &ownership, service, request);
-    let run = ownership.executing(run).await;
-    drop(share);
-
-    // 4. Settle, before the client sees the response.
-    let (record_key, attempt) = (*ownership.record_key(), ownership.attempt());
-    let started = ownership.has_started();
-    let report = |recorded| {
-        if started {
-            config.report(|| Event::executed(record_key, attempt, recorded));
-        }
-    };
-    let (mut head, mut captured) = match run {
-        Run::Responded(head, captured) => (head, captured),
-        Run::Failed(error) => {
-            let ended = ownership.give_up().await;
-            report(matches!(ended, Ended::ByHandler(_)));
-            return Err(error);
-        }
-        Run::Panicked(panic) => {
-            let ended = ownership.give_up().await;
-            report(matches!(ended, Ended::ByHandler(_)));
-            resume_unwind(panic);
-        }
-        Run::NotStarted => {
-            ownership.give_up().await;
-            let refusal = config.refusal(RefusalCode::InProgress);
-            if !progress.is_client_gone() {
-                config.report(|| Event::refused(refusal.code(), Some(record_key)));
+        // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
+        let claimed = match identify(&core, &parts, &mut upload).await {
+            // 2. Claim. From here on the work no longer belongs to the connection.
+            Ok(identity) => {
+                let body = upload.data();
+                let claimed = claim(&core, &progress, &mut service, &parts, body, &identity).await;
+                claimed.map(|ownership| (ownership.context(&identity.key), ownership))
             }
-            return Ok(refuse(config, &refusal));
-        }
-    };
-    let settlement = decide(config, &head, &captured, &ownership);
-    let completes = matches!(settlement, Settlement::Complete(_));
-    let ended = ownership.settle(settlement).await;
-    let by_handler = matches!(ended, Ended::ByHandler(_));
-    let recorded = by_handler || completes && ended.is_applied();
+            Err(unowned) => Err(unowned),
+        };
+        let (context, ownership) = match claimed {
+            Ok(claimed) => claimed,
+            Err(unowned) => {
+                return match answer_unowned(config, &progress, &mut parts, unowned) {
+                    Ok(answer) => Ok(answer),
+                    Err(unprotected) => {
+                        progress.let_go();
+                        Box::pin(run_unowned(service, parts, upload, unprotected)).await
+                    }
+                };
+            }
+        };
 
-    // 5. Answer. A layer that only looks leaves the response as it is.
-    report(recorded);
-    if config.mode == Mode::Enforce {
-        // What a transaction of the handler's has recorded is the outcome, whatever came after it.
-        if let Ended::ByHandler(payload) = &ended {
-            captured = as_recorded(config, &mut head, captured, payload);
+        // 3. Run, and hold the response. The lease is renewed beside both.
+        parts.extensions.insert(context);
+        let is_head = parts.method == Method::HEAD;
+        let (body, share) = upload.into_body();
+        let request = Request::from_parts(parts, body);
+        let run = run(config, &progress, &ownership, service, request);
+        let run = ownership.executing(run).await;
+        drop(share);
+
+        // 4. Settle, before the client sees the response.
+        let (record_key, attempt) = (*ownership.record_key(), ownership.attempt());
+        let started = ownership.has_started();
+        let report = |recorded| {
+            if started {
+                config.report(|| Event::executed(record_key, attempt, recorded));
+            }
+        };
+        let (mut head, mut captured) = match run {
+            Run::Responded(head, captured) => (head, captured),
+            Run::Failed(error) => {
+                let ended = ownership.give_up().await;
+                report(matches!(ended, Ended::ByHandler(_)));
+                return Err(error);
+            }
+            Run::Panicked(panic) => {
+                let ended = ownership.give_up().await;
+                report(matches!(ended, Ended::ByHandler(_)));
+                resume_unwind(panic);
+            }
+            Run::NotStarted => {
+                ownership.give_up().await;
+                let refusal = config.refusal(RefusalCode::InProgress);
+                if !progress.is_client_gone() {
+                    config.report(|| Event::refused(refusal.code(), Some(record_key)));
+                }
+                return Ok(refuse(config, &refusal));
+            }
+        };
+        let settlement = decide(config, &head, &captured, &ownership);
+        let completes = matches!(settlement, Settlement::Complete(_));
+        let ended = ownership.settle(settlement).await;
+        let by_handler = matches!(ended, Ended::ByHandler(_));
+        let recorded = by_handler || completes && ended.is_applied();
+
+        // 5. Answer. A layer that only looks leaves the response as it is.
+        report(recorded);
+        if config.mode == Mode::Enforce {
+            // What a transaction of the handler's has recorded is the outcome, whatever came after it.
+            if let Ended::ByHandler(payload) = &ended {
+                captured = as_recorded(config, &mut head, captured, payload);
+            }
+            head.headers.remove(&REPLAYED);
+            head.extensions.insert(Outcome::Executed { recorded });
         }
-        head.headers.remove(&REPLAYED);
-        head.extensions.insert(Outcome::Executed { recorded });
+        let response = Response::from_parts(
+            head,
+            match captured {
+                Captured::Whole(body) => ResponseBody::whole(body),
+                Captured::WrongLength(None) => ResponseBody::whole(Buffered::default()),
+                Captured::WrongLength(Some(body)) => ResponseBody::wrong_length(body),
+                Captured::Flowing(body, rest) => ResponseBody::flowing(body, rest),
+                Captured::Broken(body, error) => ResponseBody::broken(body, error),
+            },
+        );
+        // The handler's own answer to HEAD has no body, the recorded one may have.
+        let answers_head = is_head && by_handler && config.mode == Mode::Enforce;
+        Ok(if answers_head {
+            without_body(response)
+        } else {
+            response
+        })
     }
-    let response = Response::from_parts(
-        head,
-        match captured {
-            Captured::Whole(body) => ResponseBody::whole(body),
-            Captured::WrongLength(None) => ResponseBody::whole(Buffered::default()),
-            Captured::WrongLength(Some(body)) => ResponseBody::wrong_length(body),
-            Captured::Flowing(body, rest) => ResponseBody::flowing(body, rest),
-            Captured::Broken(body, error) => ResponseBody::broken(body, error),
-        },
-    );
-    // The handler's own answer to HEAD has no body, the recorded one may have.
-    let answers_head = is_head && by_handler && config.mode == Mode::Enforce;
-    Ok(if answers_head {
-        without_body(response)
-    } else {
-        response
-    })
 }
 
 /// So often a request meets records of other releases than the last: two releases may be at one key in turn.

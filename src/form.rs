@@ -6,7 +6,6 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::Value;
 
 use crate::form::grpc::Grpc;
 use crate::form::problem::Problem;
@@ -216,22 +215,36 @@ impl Form for ErrorForm {
             status,
             detail,
         } = self.wording.words(refusal, status);
-        // Escaped by their `Display`.
-        let (name, detail) = (Value::from(name), Value::from(detail));
         // Written out, because the order of the members is part of the form.
+        let (name, detail) = (Text(name), Text(detail));
         let body = match self.shape {
-            Shape::Flat => format!(
-                r#"{{"error":{name},"detail":{detail},"status_code":{}}}"#,
-                status.as_u16()
-            ),
-            Shape::Nested => format!(
-                r#"{{"error":{{"code":{name},"message":{detail},"type":"{}"}}}}"#,
-                kind(status)
-            ),
-            Shape::Stripe => format!(
-                r#"{{"error":{{"type":"{}","code":{name},"message":{detail}}}}}"#,
-                stripe::kind(code).unwrap_or(kind(status))
-            ),
+            Shape::Flat => json(&[
+                Raw(r#"{"error":"#),
+                name,
+                Raw(r#","detail":"#),
+                detail,
+                Raw(r#","status_code":"#),
+                Raw(status.as_str()),
+                Raw("}"),
+            ]),
+            Shape::Nested => json(&[
+                Raw(r#"{"error":{"code":"#),
+                name,
+                Raw(r#","message":"#),
+                detail,
+                Raw(r#","type":""#),
+                Raw(kind(status)),
+                Raw(r#""}}"#),
+            ]),
+            Shape::Stripe => json(&[
+                Raw(r#"{"error":{"type":""#),
+                Raw(stripe::kind(code).unwrap_or(kind(status))),
+                Raw(r#"","code":"#),
+                name,
+                Raw(r#","message":"#),
+                detail,
+                Raw("}}"),
+            ]),
         };
         let mut response = answer(status, "application/json", body);
         if let Shape::Stripe = self.shape {
@@ -254,7 +267,35 @@ fn kind(status: StatusCode) -> &'static str {
     }
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {
+/// A piece of JSON.
+#[derive(Clone, Copy)]
+enum Piece<'a> {
+    /// As it stands here.
+    Raw(&'a str),
+    /// A string, to be escaped.
+    Text(&'a str),
+}
+
+use Piece::{Raw, Text};
+
+fn json(pieces: &[Piece<'_>]) -> Vec<u8> {
+    // Where nothing has to be escaped, to the byte.
+    let length = |piece: &Piece<'_>| match piece {
+        Raw(raw) => raw.len(),
+        Text(text) => text.len() + 2,
+    };
+    let mut json = Vec::with_capacity(pieces.iter().map(length).sum());
+    for piece in pieces {
+        match piece {
+            Raw(raw) => json.extend_from_slice(raw.as_bytes()),
+            // Neither a string nor a vector refuses anything.
+            Text(text) => drop(serde_json::to_writer(&mut json, text)),
+        }
+    }
+    json
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     response

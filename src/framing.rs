@@ -180,9 +180,17 @@ fn canonical_query(framed: &mut Framed, query: Option<&str>) {
 }
 
 fn header(framed: &mut Framed, headers: &HeaderMap, name: &HeaderName) {
-    framed.count(lines(headers, name).count());
-    for line in lines(headers, name) {
-        framed.field(line.as_bytes());
+    let mut found = lines(headers, name);
+    match (found.next(), found.next()) {
+        (None, _) => framed.count(0),
+        (Some(line), None) => {
+            framed.count(1);
+            framed.field(line.as_bytes());
+        }
+        (Some(_), Some(_)) => {
+            framed.count(lines(headers, name).count());
+            lines(headers, name).for_each(|line| framed.field(line.as_bytes()));
+        }
     }
 }
 

@@ -343,7 +343,10 @@ mod tests {
 
         assert_eq!(child, record.child("charge"));
         assert_ne!(child, record.child("refund"));
-        assert_ne!(child, RecordKey::derive(&Namespace::new(String::new()), b"", None, "l").child("charge"));
+        assert_ne!(
+            child,
+            RecordKey::derive(&Namespace::new(String::new()), b"", None, "l").child("charge")
+        );
         for name in 0..64 {
             let child = record.child(&name.to_string());
             assert_eq!(child.as_str().len(), 36);
@@ -370,7 +373,10 @@ mod tests {
             "IdempotencyKey(..)"
         );
         assert_eq!(
-            format!("{:?}", RecordKey::derive(&Namespace::new(String::new()), b"", None, "k").child("x")),
+            format!(
+                "{:?}",
+                RecordKey::derive(&Namespace::new(String::new()), b"", None, "k").child("x")
+            ),
             "ChildKey(..)"
         );
     }

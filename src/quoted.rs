@@ -32,7 +32,9 @@ pub(crate) fn unquote(value: &[u8], quoting: Quoting, most: usize) -> Option<Cow
             return None;
         }
         // All are looked at, many at once.
-        let bare = value.iter().fold(true, |bare, byte| bare & !matches!(byte, b',' | b'"'));
+        let bare = value
+            .iter()
+            .fold(true, |bare, byte| bare & !matches!(byte, b',' | b'"'));
         return std::str::from_utf8(value)
             .ok()
             .filter(|_| bare)

@@ -238,39 +238,45 @@ impl AsRef<[u8]> for Principal {
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
-    let mut framed = Framed::new(b"c1");
+    let (mut tokens, mut keys) = (
+        lines(&parts.headers, &AUTHORIZATION).peekable(),
+        lines(&parts.headers, &API_KEY).peekable(),
+    );
     let (mut known, mut unknown) = (false, false);
-    for line in lines(&parts.headers, &AUTHORIZATION) {
-        let line = line.as_bytes().trim_ascii();
-        let end = line
-            .iter()
-            .position(u8::is_ascii_whitespace)
-            .unwrap_or(line.len());
-        let (scheme, rest) = line.split_at(end);
-        let rest = rest.trim_ascii();
-        let is_token =
-            scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic");
-        if is_token && !rest.is_empty() {
-            framed.raw(b"a");
-            framed.field(&scheme.to_ascii_lowercase());
-            framed.field(rest);
-            known = true;
-        } else {
-            unknown = true;
+    if tokens.peek().is_some() || keys.peek().is_some() {
+        let mut framed = Framed::new(b"c1");
+        for line in tokens {
+            let line = line.as_bytes().trim_ascii();
+            let end = line
+                .iter()
+                .position(u8::is_ascii_whitespace)
+                .unwrap_or(line.len());
+            let (scheme, rest) = line.split_at(end);
+            let rest = rest.trim_ascii();
+            let is_token =
+                scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic");
+            if is_token && !rest.is_empty() {
+                framed.raw(b"a");
+                framed.field(&scheme.to_ascii_lowercase());
+                framed.field(rest);
+                known = true;
+            } else {
+                unknown = true;
+            }
         }
-    }
-    for line in lines(&parts.headers, &API_KEY) {
-        let key = line.as_bytes().trim_ascii();
-        if key.is_empty() {
-            unknown = true;
-        } else {
-            framed.raw(b"k");
-            framed.field(key);
-            known = true;
+        for line in keys {
+            let key = line.as_bytes().trim_ascii();
+            if key.is_empty() {
+                unknown = true;
+            } else {
+                framed.raw(b"k");
+                framed.field(key);
+                known = true;
+            }
         }
-    }
-    if known {
-        return Ok(Principal::Digest(framed.finish()));
+        if known {
+            return Ok(Principal::Digest(framed.finish()));
+        }
     }
     unknown |= lines(&parts.headers, &COOKIE).next().is_some();
     if unknown {

@@ -1,8 +1,8 @@
 //! What is kept of a response: status, headers, body and trailers.
 
 use http::header::{
-    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, PROXY_AUTHENTICATE, RETRY_AFTER, SERVER, SET_COOKIE,
-    TE, TRANSFER_ENCODING, UPGRADE,
+    AGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, PROXY_AUTHENTICATE,
+    RETRY_AFTER, SERVER, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -57,17 +57,16 @@ impl HeaderRules {
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-        headers.iter().filter(|(name, _)| {
-            !self.keeps(name) || is_named_by_connection(headers, name)
-        })
+        headers
+            .iter()
+            .filter(|(name, _)| !self.keeps(name) || is_named_by_connection(headers, name))
     }
 
     fn keeps(&self, name: &HeaderName) -> bool {
         self.key.as_ref() != Some(name)
             && !self.drop.contains(name)
             && (USUAL.contains(name)
-                || !is_never_kept(name)
-                    && (self.keep.contains(name) || is_kept_by_default(name)))
+                || !is_never_kept(name) && (self.keep.contains(name) || is_kept_by_default(name)))
     }
 
     /// The `Location`, where it is kept.

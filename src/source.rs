@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
 use crate::key_policy::KeyPolicy;
+use crate::lines::lines;
 use crate::pointer::{self, Pointer};
 use crate::refusal::RefusalCode;
 use crate::shield::shielded;
@@ -131,7 +132,7 @@ impl KeyFrom {
     /// Whether a request with these headers may have a key.
     pub(crate) fn may_be_named(&self, headers: &HeaderMap) -> bool {
         self.header_name()
-            .is_none_or(|name| headers.contains_key(name))
+            .is_none_or(|name| lines(headers, name).next().is_some())
     }
 
     pub(crate) fn is_in_body(&self) -> bool {

@@ -20,7 +20,8 @@ use crate::refusal::RefusalCode;
 /// A request body, read as far as it had to be.
 pub(crate) struct Upload<B> {
     state: State<B>,
-    share: Share,
+    /// Of the bytes in memory, as soon as there are any.
+    share: Option<Share>,
 }
 
 enum State<B> {
@@ -31,10 +32,10 @@ enum State<B> {
 }
 
 impl<B: Body<Data = Bytes>> Upload<B> {
-    pub(crate) fn new(body: B, bounds: &Arc<Bounds>) -> Self {
+    pub(crate) fn new(body: B) -> Self {
         Self {
             state: State::Unread(body),
-            share: bounds.take(|bounds| &bounds.buffered, 0),
+            share: None,
         }
     }
 
@@ -50,6 +51,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     pub(crate) async fn read(
         &mut self,
         config: &Config,
+        bounds: &Arc<Bounds>,
         headers: &HeaderMap,
         fingerprinter: &mut Fingerprinter<'_>,
     ) -> Result<(), RefusalCode> {
@@ -70,12 +72,20 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             return Err(RefusalCode::RequestTooLarge);
         }
         let mut read = Buffered::default();
+        let most = config.max_buffered_bytes;
         let share = &mut self.share;
+        let mut take = |bytes| match share {
+            Some(share) => share.grow_within(bytes, most),
+            None => {
+                *share = bounds.take_within(|bounds| &bounds.buffered, bytes, most);
+                share.is_some()
+            }
+        };
         let ended = match config.mode {
-            Mode::Enforce => fill(&mut read, pin!(body), config, share, fingerprinter).await,
+            Mode::Enforce => fill(&mut read, pin!(body), config, &mut take, fingerprinter).await,
             Mode::Shadow => {
                 let mut body = Box::pin(body);
-                let ended = fill(&mut read, body.as_mut(), config, share, fingerprinter).await;
+                let ended = fill(&mut read, body.as_mut(), config, &mut take, fingerprinter).await;
                 if ended.is_err() {
                     self.state = State::Partial(read, body);
                     return ended;
@@ -88,7 +98,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     }
 
     /// The body for the handler. Its share of the bounds is given back when the second part is dropped.
-    pub(crate) fn into_body(self) -> (RequestBody<B>, Share) {
+    pub(crate) fn into_body(self) -> (RequestBody<B>, Option<Share>) {
         let body = match self.state {
             State::Unread(body) => RequestBody::original(body),
             State::Read(read) => RequestBody::read(read),
@@ -102,7 +112,7 @@ async fn fill<B: Body<Data = Bytes>>(
     read: &mut Buffered,
     mut body: Pin<&mut B>,
     config: &Config,
-    share: &mut Share,
+    take: &mut impl FnMut(usize) -> bool,
     fingerprinter: &mut Fingerprinter<'_>,
 ) -> Result<(), RefusalCode> {
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -114,7 +124,7 @@ async fn fill<B: Body<Data = Bytes>>(
         if length > config.max_body() - before {
             return Err(RefusalCode::RequestTooLarge);
         }
-        if !share.grow_within(length, config.max_buffered_bytes) {
+        if length > 0 && !take(length) {
             return Err(RefusalCode::Overloaded);
         }
     }

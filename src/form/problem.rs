@@ -128,7 +128,7 @@ impl Form for Problem {
             status.as_u16(),
             is_retryable(code),
         );
-        let mut response = answer(status, "application/problem+json", body);
+        let mut response = answer(status, "application/problem+json", body.into_bytes());
         if let Some(docs) = &self.docs {
             response.headers_mut().insert(LINK, docs.link.clone());
         }
