@@ -1,6 +1,7 @@
 //! What is bounded: executions, waiters, bytes. Shared by all clones of a layer.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -51,11 +52,27 @@ impl Bounds {
         taken.is_ok().then(|| self.share(gauge, amount))
     }
 
+    /// A share of nothing, which may grow as long as something else keeps the bounds.
+    pub(crate) fn none(&self, gauge: Gauge) -> Share<&Self> {
+        Share {
+            bounds: self,
+            gauge,
+            amount: 0,
+        }
+    }
+
     fn share(self: &Arc<Self>, gauge: Gauge, amount: usize) -> Share {
         Share {
             bounds: Arc::clone(self),
             gauge,
             amount,
+        }
+    }
+
+    fn give(&self, gauge: Gauge, amount: usize) {
+        gauge(self).fetch_sub(amount, Ordering::SeqCst);
+        if self.drains.load(Ordering::SeqCst) > 0 {
+            self.ended.notify_waiters();
         }
     }
 
@@ -88,13 +105,13 @@ impl fmt::Debug for Bounds {
 }
 
 /// A part of a gauge, given back when dropped.
-pub(crate) struct Share {
-    bounds: Arc<Bounds>,
+pub(crate) struct Share<B: Deref<Target = Bounds> = Arc<Bounds>> {
+    bounds: B,
     gauge: Gauge,
     amount: usize,
 }
 
-impl Share {
+impl<B: Deref<Target = Bounds>> Share<B> {
     /// Takes `amount` more; `false` when there would be more than `most` in all.
     pub(crate) fn grow_within(&mut self, amount: usize, most: usize) -> bool {
         self.amount += amount;
@@ -103,11 +120,10 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl<B: Deref<Target = Bounds>> Drop for Share<B> {
     fn drop(&mut self) {
-        (self.gauge)(&self.bounds).fetch_sub(self.amount, Ordering::SeqCst);
-        if self.bounds.drains.load(Ordering::SeqCst) > 0 {
-            self.bounds.ended.notify_waiters();
+        if self.amount > 0 {
+            self.bounds.give(self.gauge, self.amount);
         }
     }
 }

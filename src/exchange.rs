@@ -52,9 +52,9 @@ where
     R: Body<Data = Bytes>,
 {
     let (mut parts, body) = request.into_parts();
-    let mut upload = Upload::new(body);
     let mut service = Readiness::Ready(service);
     async move {
+        let mut upload = Upload::new(body, &core.bounds);
         let config = &core.config;
 
         // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.

@@ -30,7 +30,7 @@ pub(crate) struct Identity<'a> {
 pub(crate) async fn identify<'a, St, B: Body<Data = Bytes>>(
     core: &Core<St>,
     parts: &'a Parts,
-    upload: &mut Upload<B>,
+    upload: &mut Upload<'_, B>,
 ) -> Result<Identity<'a>, Unowned> {
     let config = &core.config;
     let unowned = |record_key, instead| Unowned {
@@ -44,7 +44,7 @@ pub(crate) async fn identify<'a, St, B: Body<Data = Bytes>>(
     };
     let mut fingerprinter = Fingerprinter::new(&config.fingerprint, parts);
     if config.key_from.is_in_body() {
-        let read = upload.read(config, &core.bounds, &parts.headers, &mut fingerprinter);
+        let read = upload.read(config, &parts.headers, &mut fingerprinter);
         read.await.map_err(refused)?;
     }
     let found = config.key_from.key(&config.key, parts, upload.data());
@@ -60,7 +60,7 @@ pub(crate) async fn identify<'a, St, B: Body<Data = Bytes>>(
         return Err(unowned(Some(record_key), Instead::Pass));
     }
     let refused = |code| unowned(Some(record_key), Instead::Refuse(config.refusal(code)));
-    let read = upload.read(config, &core.bounds, &parts.headers, &mut fingerprinter);
+    let read = upload.read(config, &parts.headers, &mut fingerprinter);
     read.await.map_err(refused)?;
     let fingerprint = fingerprinter
         .finish(parts, upload.data())

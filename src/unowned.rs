@@ -93,7 +93,7 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
 pub(crate) async fn run_unowned<S, B, R>(
     service: Readiness<S>,
     mut parts: Parts,
-    upload: Upload<B>,
+    upload: Upload<'_, B>,
     unprotected: Option<Idempotency>,
 ) -> Result<Response<ResponseBody<R>>, S::Error>
 where

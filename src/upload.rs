@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -18,10 +17,10 @@ use crate::policy::Mode;
 use crate::refusal::RefusalCode;
 
 /// A request body, read as far as it had to be.
-pub(crate) struct Upload<B> {
+pub(crate) struct Upload<'a, B> {
     state: State<B>,
     /// Of the bytes in memory, as soon as there are any.
-    share: Option<Share>,
+    share: Share<&'a Bounds>,
 }
 
 enum State<B> {
@@ -31,11 +30,11 @@ enum State<B> {
     Partial(Buffered, Pin<Box<B>>),
 }
 
-impl<B: Body<Data = Bytes>> Upload<B> {
-    pub(crate) fn new(body: B) -> Self {
+impl<'a, B: Body<Data = Bytes>> Upload<'a, B> {
+    pub(crate) fn new(body: B, bounds: &'a Bounds) -> Self {
         Self {
             state: State::Unread(body),
-            share: None,
+            share: bounds.none(|bounds| &bounds.buffered),
         }
     }
 
@@ -51,7 +50,6 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     pub(crate) async fn read(
         &mut self,
         config: &Config,
-        bounds: &Arc<Bounds>,
         headers: &HeaderMap,
         fingerprinter: &mut Fingerprinter<'_>,
     ) -> Result<(), RefusalCode> {
@@ -72,20 +70,12 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             return Err(RefusalCode::RequestTooLarge);
         }
         let mut read = Buffered::default();
-        let most = config.max_buffered_bytes;
         let share = &mut self.share;
-        let mut take = |bytes| match share {
-            Some(share) => share.grow_within(bytes, most),
-            None => {
-                *share = bounds.take_within(|bounds| &bounds.buffered, bytes, most);
-                share.is_some()
-            }
-        };
         let ended = match config.mode {
-            Mode::Enforce => fill(&mut read, pin!(body), config, &mut take, fingerprinter).await,
+            Mode::Enforce => fill(&mut read, pin!(body), config, share, fingerprinter).await,
             Mode::Shadow => {
                 let mut body = Box::pin(body);
-                let ended = fill(&mut read, body.as_mut(), config, &mut take, fingerprinter).await;
+                let ended = fill(&mut read, body.as_mut(), config, share, fingerprinter).await;
                 if ended.is_err() {
                     self.state = State::Partial(read, body);
                     return ended;
@@ -98,7 +88,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     }
 
     /// The body for the handler. Its share of the bounds is given back when the second part is dropped.
-    pub(crate) fn into_body(self) -> (RequestBody<B>, Option<Share>) {
+    pub(crate) fn into_body(self) -> (RequestBody<B>, Share<&'a Bounds>) {
         let body = match self.state {
             State::Unread(body) => RequestBody::original(body),
             State::Read(read) => RequestBody::read(read),
@@ -112,7 +102,7 @@ async fn fill<B: Body<Data = Bytes>>(
     read: &mut Buffered,
     mut body: Pin<&mut B>,
     config: &Config,
-    take: &mut impl FnMut(usize) -> bool,
+    share: &mut Share<&Bounds>,
     fingerprinter: &mut Fingerprinter<'_>,
 ) -> Result<(), RefusalCode> {
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -124,7 +114,7 @@ async fn fill<B: Body<Data = Bytes>>(
         if length > config.max_body() - before {
             return Err(RefusalCode::RequestTooLarge);
         }
-        if length > 0 && !take(length) {
+        if length > 0 && !share.grow_within(length, config.max_buffered_bytes) {
             return Err(RefusalCode::Overloaded);
         }
     }
