@@ -1,10 +1,10 @@
 //! The app that `benches/http.sh` compares with itself: one route, bare or behind the layer.
 //!
 //! ```text
-//! server bare|around|inside 127.0.0.1:PORT
+//! server bare|around|inside
 //! ```
 //!
-//! `around` is the layer around the whole router, as the crate documentation has it, `inside` is `Router::layer`. One
+//! It takes a free port of 127.0.0.1 and prints its address. `around` is the layer around the whole router, as the crate documentation has it, `inside` is `Router::layer`. One
 //! thread; HTTP/1.1 and HTTP/2 on one port.
 
 use std::env;
@@ -31,8 +31,9 @@ fn app() -> Router {
     Router::new().route("/v1/charges/{id}", post(charge))
 }
 
-async fn serve(layer: &str, address: &str) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+async fn serve(layer: &str) -> std::io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
     match layer {
         "bare" => axum::serve(listener, app()).await,
         "inside" => axum::serve(listener, app().layer(IdempotencyLayer::default())).await,
@@ -49,10 +50,7 @@ async fn serve(layer: &str, address: &str) -> std::io::Result<()> {
 }
 
 fn main() -> std::io::Result<()> {
-    let arguments: Vec<String> = env::args().collect();
-    let [_, layer, address] = arguments.as_slice() else {
-        panic!("server bare|around|inside 127.0.0.1:PORT")
-    };
+    let layer = env::args().nth(1).unwrap_or_default();
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(layer, address))
+    runtime.block_on(serve(&layer))
 }
