@@ -162,15 +162,24 @@ async fn client_gone(peer: Crate) -> String {
     format!("{first}; retry {}", guarded.second(retry))
 }
 
+const COLUMNS: [(&str, usize); 4] = [
+    ("ours", 25),
+    ("axum-idempotent 0.6", 23),
+    ("rustango 0.62", 23),
+    ("cratestack-axum 0.8", 0),
+];
+
 pub(crate) async fn run() {
-    print!("\n{:<50}", "what happens to the second of two requests");
-    println!("{:<26}{:<26}rustango 0.62", "ours", "axum-idempotent 0.6");
+    print!("\n{:<38}", "the second of two requests");
+    for (name, width) in COLUMNS {
+        print!("{name:<width$}");
+    }
+    println!();
     macro_rules! row {
         ($name:literal, $situation:ident) => {
-            print!("{:<50}", $name);
-            for peer in Crate::ALL {
-                let column = if peer == Crate::Rustango { 0 } else { 26 };
-                print!("{:<column$}", $situation(peer).await);
+            print!("{:<38}", $name);
+            for (peer, (_, width)) in Crate::ALL.into_iter().zip(COLUMNS) {
+                print!("{:<width$}", $situation(peer).await);
             }
             println!();
         };
@@ -179,10 +188,7 @@ pub(crate) async fn run() {
     row!("same key, other body", other_body);
     row!("same key, other path", other_path);
     row!("same key, other token and session", other_caller);
-    row!(
-        "the same, with the token alone, without a cookie",
-        token_alone
-    );
+    row!("the same again, without a cookie", token_alone);
     row!("two at once", at_once);
-    row!("the client of the first has gone mid-way", client_gone);
+    row!("the client of the first has gone", client_gone);
 }

@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 use tower_cookies::CookieManagerLayer;
 use tower_idempotency::{IdempotencyLayer, IdempotencyService, MemoryStore};
 
+use crate::cratestack::Reservations;
 use crate::notes::{first_notes, replay_notes};
 use crate::rounds::{CALLS, Rounds};
 use crate::support::{REQUEST_BYTES, request, request_body, router};
@@ -29,10 +30,16 @@ pub(crate) enum Crate {
     Ours,
     AxumIdempotent,
     Rustango,
+    Cratestack,
 }
 
 impl Crate {
-    pub(crate) const ALL: [Self; 3] = [Self::Ours, Self::AxumIdempotent, Self::Rustango];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Ours,
+        Self::AxumIdempotent,
+        Self::Rustango,
+        Self::Cratestack,
+    ];
 
     /// With nothing but its defaults, where they are not named here.
     pub(crate) fn guard(self, router: Router) -> Router {
@@ -50,6 +57,10 @@ impl Crate {
             }
             Self::Rustango => router.idempotency(rustango::idempotency::IdempotencyLayer::new(
                 Arc::new(InMemoryCache::new()),
+            )),
+            Self::Cratestack => router.layer(cratestack_axum::idempotency::IdempotencyLayer::new(
+                Arc::new(Reservations::default()),
+                Duration::from_secs(24 * 60 * 60),
             )),
         }
     }
@@ -99,7 +110,7 @@ pub(crate) fn is_replayed(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(*name))
 }
 
-/// What tells the crates who asks: ours and rustango read the token, rustango and axum-idempotent the cookie.
+/// What tells the crates who asks: all but axum-idempotent read the token, it and rustango the cookie.
 pub(crate) fn from_caller(mut request: Request<Full<Bytes>>, caller: u64) -> Request<Full<Bytes>> {
     let token = HeaderValue::from_static("Bearer 9b3c41f2d07e4a6c8f51b2a7e3d90c64");
     // A session id is 22 characters of Base64, the last one with four bits to spare.
@@ -164,6 +175,7 @@ fn contestants() -> Vec<Contestant> {
         Contestant::inside("ours, inside, nobody's token", Crate::Ours, None),
         Contestant::inside("axum-idempotent", Crate::AxumIdempotent, Some(16)),
         Contestant::inside("rustango", Crate::Rustango, Some(16)),
+        Contestant::inside("cratestack-axum 0.8", Crate::Cratestack, Some(16)),
     ]
 }
 

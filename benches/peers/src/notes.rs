@@ -7,6 +7,7 @@ pub(crate) fn first_notes(name: &str) -> &'static str {
         "ours, inside, nobody's token" => NOBODY,
         "axum-idempotent" => AXUM_IDEMPOTENT,
         "rustango" => RUSTANGO,
+        "cratestack-axum 0.8" => CRATESTACK,
         _ => "",
     }
 }
@@ -20,6 +21,7 @@ pub(crate) fn replay_notes(name: &str) -> &'static str {
             "does not read the request's body: finds the record by session and key alone"
         }
         "rustango" => "as ours; the record is parsed from JSON and Base64",
+        "cratestack-axum 0.8" => "hashes and compares as ours; clones the record",
         _ => "",
     }
 }
@@ -59,6 +61,14 @@ does: digests of key, caller, host and endpoint; SHA-256 of the body; a marker a
 does not: run on when the client has gone; fence (an owner whose marker has lapsed stores all the same); keep live records
     when full (beyond 100,000 entries the least recently used go); let a stream flow; share its map (one lock for all)
 more: a task per first request that renews its marker; records in JSON and Base64; guards PUT, PATCH and DELETE too";
+
+// cratestack-axum 0.8.15: src/idempotency/service.rs, hash.rs, layer.rs, complete.rs.
+const CRATESTACK: &str = "\
+over a bare DashMap written here, as it has no store in memory; it drops nothing and has no bounds
+does: a digest of the token; SHA-256 of the request; a claim with a token as its fence
+does not: run on when the client has gone, and the key is refused until the retention ends, as its claim has no lease; send a
+    response beyond 2 MiB (a 500 instead); tell paths apart but as a mismatch; digest the key; drop Set-Cookie
+more: guards PUT, PATCH and DELETE too; keeps failures";
 
 const DASH_MAP: &str = "\
 one insert and one get_mut; it does not expire, bound, fence, compare, or copy the payload, which is a static here";
