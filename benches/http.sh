@@ -130,7 +130,7 @@ load() {
     at == "status" && $1 ~ /^[0-9]+$/ && $1 != "201" { bad = 1 }
     END { if (bad || !answered || !p50) exit 1; printf "%d %.0f %.0f\n", answered, p50, p99 }
   ' "$scratch/load.json" || {
-    sed -n '/statusCodeDistribution/,$p' "$scratch/load.json" >&2
+    { sed -n '/statusCodeDistribution/,$p' "$scratch/load.json" && echo; } >&2
     die "not every $case was answered 201"
   }
 }
