@@ -11,6 +11,8 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+#[path = "support/rounds.rs"]
+mod rounds;
 mod support;
 
 use std::hint::black_box;
@@ -18,9 +20,9 @@ use std::pin::Pin;
 use std::time::Instant;
 
 use dashmap::DashMap;
+use rounds::{Part, floor, in_turn};
 use sha2::{Digest, Sha256};
-use support::rounds::{Part, in_turn};
-use support::{Around, Calls, Case, REQUEST_BYTES, floor, request_body};
+use support::{Around, Calls, Case, REQUEST_BYTES, request_body};
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+#[path = "support/rounds.rs"]
+mod rounds;
 mod support;
 
-use support::rounds::{Part, in_turn};
-use support::{Around, Case, REQUEST_BYTES, floor, request_body};
+use rounds::{Part, floor, in_turn};
+use support::{Around, Case, REQUEST_BYTES, request_body};
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread()

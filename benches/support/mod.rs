@@ -8,8 +8,6 @@
     reason = "every benchmark includes this file and uses a part of it"
 )]
 
-pub(crate) mod rounds;
-
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::hint::black_box;
@@ -19,12 +17,10 @@ use std::task::{Context, Poll, Waker};
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
-use dashmap::DashMap;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use sha2::{Digest, Sha256};
 use tower::util::service_fn;
 use tower::{Layer, Service};
 use tower_idempotency::{IdempotencyLayer, Keep, MemoryStore, RequestBody};
@@ -190,22 +186,6 @@ fn calls(case: Case, mut service: impl Serves, body: &Bytes) -> Calls {
         let (status, answer) = service.serve(request(key, body.clone()));
         assert_eq!(status, case.status());
         black_box(answer);
-    })
-}
-
-/// What a first request cannot do without: the bare call, one SHA-256 over the request, and a map entry that is made
-/// and found again.
-pub(crate) fn floor(around: Around) -> Calls {
-    let (map, body) = (DashMap::<[u8; 32], u64>::new(), request_body(REQUEST_BYTES));
-    let mut bare = prepared(Case::BareWithKey, around, &body);
-    Box::new(move |number| {
-        let mut prefix = [7; 64];
-        prefix[..8].copy_from_slice(&number.to_le_bytes());
-        let hash = Sha256::new_with_prefix(prefix).chain_update(&body);
-        let digest: [u8; 32] = hash.finalize().into();
-        map.insert(digest, number);
-        bare(number);
-        *map.get_mut(&digest).unwrap() += 1;
     })
 }
 

@@ -3,8 +3,13 @@
 
 use std::time::Instant;
 
-use super::{Around, Calls, Case, RECORDS_PER_STORE, prepared};
 use bytes::Bytes;
+use dashmap::DashMap;
+use sha2::{Digest, Sha256};
+
+use crate::support::{
+    Around, Calls, Case, RECORDS_PER_STORE, REQUEST_BYTES, prepared, request_body,
+};
 
 const ROUNDS: u64 = 300;
 const CALLS: u64 = 500;
@@ -56,4 +61,20 @@ pub(crate) fn in_turn_of(rounds: u64, calls: u64, parts: &mut [Part]) {
     for _ in 0..rounds {
         parts.iter_mut().for_each(|part| part.round(calls));
     }
+}
+
+/// What a first request cannot do without: the bare call, one SHA-256 over the request, and a map entry that is made
+/// and found again.
+pub(crate) fn floor(around: Around) -> Calls {
+    let (map, body) = (DashMap::<[u8; 32], u64>::new(), request_body(REQUEST_BYTES));
+    let mut bare = prepared(Case::BareWithKey, around, &body);
+    Box::new(move |number| {
+        let mut prefix = [7; 64];
+        prefix[..8].copy_from_slice(&number.to_le_bytes());
+        let hash = Sha256::new_with_prefix(prefix).chain_update(&body);
+        let digest: [u8; 32] = hash.finalize().into();
+        map.insert(digest, number);
+        bare(number);
+        *map.get_mut(&digest).unwrap() += 1;
+    })
 }

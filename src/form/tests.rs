@@ -1,5 +1,6 @@
 //! The built-in forms, and what is made of an application's own.
 
+use serde_json::Value;
 use std::time::Duration;
 
 use super::*;

@@ -162,24 +162,17 @@ async fn client_gone(peer: Crate) -> String {
     format!("{first}; retry {}", guarded.second(retry))
 }
 
-const COLUMNS: [(&str, usize); 4] = [
-    ("ours", 25),
-    ("axum-idempotent 0.6", 23),
-    ("rustango 0.62", 23),
-    ("cratestack-axum 0.8", 0),
-];
-
 pub(crate) async fn run() {
     print!("\n{:<38}", "the second of two requests");
-    for (name, width) in COLUMNS {
-        print!("{name:<width$}");
+    for peer in Crate::ALL {
+        print!("{:<25}", peer.name());
     }
     println!();
     macro_rules! row {
         ($name:literal, $situation:ident) => {
             print!("{:<38}", $name);
-            for (peer, (_, width)) in Crate::ALL.into_iter().zip(COLUMNS) {
-                print!("{:<width$}", $situation(peer).await);
+            for peer in Crate::ALL {
+                print!("{:<25}", $situation(*peer).await);
             }
             println!();
         };

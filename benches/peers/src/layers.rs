@@ -11,8 +11,6 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use rustango::cache::InMemoryCache;
-use rustango::idempotency::IdempotencyRouterExt;
 use ruts::store::moka::MokaStore;
 use ruts::{CookieOptions, SessionLayer};
 use tower::{Layer, Service};
@@ -29,17 +27,29 @@ use crate::support::{REQUEST_BYTES, request, request_body, router};
 pub(crate) enum Crate {
     Ours,
     AxumIdempotent,
+    #[cfg(feature = "rustango")]
     Rustango,
     Cratestack,
 }
 
 impl Crate {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::Ours,
         Self::AxumIdempotent,
+        #[cfg(feature = "rustango")]
         Self::Rustango,
         Self::Cratestack,
     ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::AxumIdempotent => "axum-idempotent 0.6",
+            #[cfg(feature = "rustango")]
+            Self::Rustango => "rustango 0.62",
+            Self::Cratestack => "cratestack-axum 0.8",
+        }
+    }
 
     /// With nothing but its defaults, where they are not named here.
     pub(crate) fn guard(self, router: Router) -> Router {
@@ -55,9 +65,13 @@ impl Crate {
                     .layer(SessionLayer::new(store).with_cookie_options(cookies))
                     .layer(CookieManagerLayer::new())
             }
-            Self::Rustango => router.idempotency(rustango::idempotency::IdempotencyLayer::new(
-                Arc::new(InMemoryCache::new()),
-            )),
+            #[cfg(feature = "rustango")]
+            Self::Rustango => {
+                use rustango::cache::InMemoryCache;
+                use rustango::idempotency::{IdempotencyLayer, IdempotencyRouterExt};
+
+                router.idempotency(IdempotencyLayer::new(Arc::new(InMemoryCache::new())))
+            }
             Self::Cratestack => router.layer(cratestack_axum::idempotency::IdempotencyLayer::new(
                 Arc::new(Reservations::default()),
                 Duration::from_secs(24 * 60 * 60),
@@ -174,6 +188,7 @@ fn contestants() -> Vec<Contestant> {
         with_session("ours, around the Router", App::Around(around)),
         Contestant::inside("ours, inside, nobody's token", Crate::Ours, None),
         Contestant::inside("axum-idempotent", Crate::AxumIdempotent, Some(16)),
+        #[cfg(feature = "rustango")]
         Contestant::inside("rustango", Crate::Rustango, Some(16)),
         Contestant::inside("cratestack-axum 0.8", Crate::Cratestack, Some(16)),
     ]

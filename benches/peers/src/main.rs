@@ -4,6 +4,8 @@
 //! cargo run --release --locked --manifest-path benches/peers/Cargo.toml
 //! ```
 //!
+//! With `--features rustango` a module of a framework is there too, at the price of 330 packages to build.
+//!
 //! One process, one thread, one current-thread runtime. Everyone gets the same 256 B JSON request with a 36 byte key, a
 //! bearer token and a session cookie, in front of the same axum router with its 512 B JSON response. Batches follow each other
 //! in turn; shown are medians of the times, and of the ratios within each round. Making the request is not counted,
