@@ -108,7 +108,7 @@ fn boxed() -> Calls {
             std::future::pending::<()>().await;
             black_box(held);
         });
-        black_box(future);
+        drop(black_box(future));
     })
 }
 

@@ -172,7 +172,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, poll_fn, ready};
+    use std::future::{pending, ready};
     use std::pin::pin;
     use std::task::Waker;
 

@@ -37,6 +37,11 @@ impl Part {
         Self::new(move || prepared(case, around, &body))
     }
 
+    /// Nanoseconds of one call, in the best round.
+    pub(crate) fn best(self) -> f64 {
+        self.best
+    }
+
     fn round(&mut self, calls: u64) {
         if self.done + calls > RECORDS_PER_STORE {
             self.calls = (self.make)();
@@ -53,7 +58,7 @@ impl Part {
 /// Nanoseconds of one call of each part.
 pub(crate) fn in_turn<const N: usize>(mut parts: [Part; N]) -> [f64; N] {
     in_turn_of(ROUNDS, CALLS, &mut parts);
-    parts.map(|part| part.best)
+    parts.map(Part::best)
 }
 
 /// The same with other numbers of rounds, and of calls in each.

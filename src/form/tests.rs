@@ -1,7 +1,8 @@
 //! The built-in forms, and what is made of an application's own.
 
-use serde_json::Value;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::*;
 
