@@ -268,7 +268,7 @@ pub(crate) fn router() -> Router {
     Router::new().route(PATH, post(charge))
 }
 
-async fn collected<B: Body<Data = Bytes>>(body: B) -> Bytes {
+pub(crate) async fn collected<B: Body<Data = Bytes>>(body: B) -> Bytes {
     let Ok(collected) = body.collect().await else {
         unreachable!("these bodies do not break")
     };
