@@ -18,6 +18,8 @@
 mod figures;
 mod flood;
 mod floods;
+#[path = "../support/storm.rs"]
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;

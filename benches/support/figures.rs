@@ -23,28 +23,37 @@ pub(crate) fn per_mille(sorted: &[u32], part: usize) -> f64 {
 pub(crate) fn cpu_time() -> Duration {
     // The kernel adds up a thread's time when it stops.
     thread::sleep(Duration::from_millis(1));
-    let [nanoseconds] = numbers("/proc/thread-self/schedstat", |line| Some(line));
+    let [nanoseconds, _] = numbers(SCHEDSTAT, "");
     Duration::from_nanos(nanoseconds)
 }
 
+/// How long this thread has waited for a core.
+pub(crate) fn waited() -> Duration {
+    let [_, nanoseconds] = numbers(SCHEDSTAT, "");
+    Duration::from_nanos(nanoseconds)
+}
+
+const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
+
 /// Bytes of this process that are in memory.
 pub(crate) fn resident() -> u64 {
-    let [kibibytes] = numbers("/proc/self/status", |line| line.strip_prefix("VmRSS:"));
+    let [kibibytes] = numbers("/proc/self/status", "VmRSS:");
     kibibytes << 10
 }
 
 /// Bytes of memory that may be taken without pushing anything out.
 pub(crate) fn available() -> u64 {
-    let [kibibytes] = numbers("/proc/meminfo", |line| line.strip_prefix("MemAvailable:"));
+    let [kibibytes] = numbers("/proc/meminfo", "MemAvailable:");
     kibibytes << 10
 }
 
-/// The first numbers of the first line that `find` finds.
-fn numbers<const N: usize>(path: &str, find: impl Fn(&str) -> Option<&str>) -> [u64; N] {
+/// The first numbers of the first line that begins so.
+fn numbers<const N: usize>(path: &str, begins: &str) -> [u64; N] {
     let Ok(text) = fs::read_to_string(path) else {
         panic!("{path} cannot be read: this benchmark needs Linux")
     };
-    let line = text.lines().find_map(find).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(begins));
+    let line = line.unwrap_or_default();
     let mut numbers = line.split_whitespace().map(str::parse);
     [(); N].map(|()| match numbers.next() {
         Some(Ok(number)) => number,
