@@ -6,7 +6,7 @@ use tower_idempotency::IdempotencyLayer;
 use crate::figures::{cpu_time, grouped, median};
 use crate::flood::Flood;
 use crate::support::{REQUEST_BYTES, Serves, request, request_body};
-use crate::{ROUNDS, beside, context, guarded, latency, latency_columns, latency_head};
+use crate::{KNOWN, ROUNDS, beside, context, guarded, latency, latency_columns, latency_head};
 
 /// First requests that those of a flood are compared with.
 pub(crate) const FIRSTS: u64 = 20_000;
@@ -45,15 +45,21 @@ pub(crate) fn run() {
         "per second"
     );
     for flood in Flood::ALL {
+        let context = context();
+        let _context = context.enter();
         let Some(others) = flood.others() else {
-            println!("{:26} nobody with a key is let in", flood.name());
+            let layer = flood.layer();
+            let replay = guarded(&layer).serve(request(Some(KNOWN), body.clone()));
+            assert_eq!(replay.0, flood.status());
+            println!(
+                "{:26} nobody with a key is let in, replays neither",
+                flood.name()
+            );
             continue;
         };
         let mut rates = Vec::new();
         let rounds: Vec<_> = (0..ROUNDS)
             .map(|_| {
-                let context = context();
-                let _context = context.enter();
                 let alone = latency(&flood.layer(), others, &body);
                 let layer = flood.layer();
                 let measure = || latency(&layer, others, &body);
