@@ -31,7 +31,7 @@ fn round(
     request: impl Fn(u64) -> Request<Full<Bytes>>,
 ) -> Vec<f64> {
     let served = |service: &mut dyn FnMut(Request<Full<Bytes>>) -> (u16, Bytes)| {
-        cost(calls, |number| {
+        cost(calls, &mut |number| {
             let (status, body) = service(request(number));
             assert_eq!(status, 201);
             black_box(body);
@@ -114,7 +114,7 @@ pub(crate) fn body_bytes() -> Axis {
                 let guarded = IdempotencyLayer::default().layer(function());
                 let request = |number| request(Some(number), body.clone());
                 let mut round = round(calls, function(), guarded, request);
-                round.push(cost(calls, |_| {
+                round.push(cost(calls, &mut |_| {
                     black_box(Sha256::digest(black_box(&body)));
                 }));
                 round

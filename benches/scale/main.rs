@@ -33,9 +33,9 @@ use std::path::PathBuf;
 use figures::{cpu_time, grouped, median};
 
 /// CPU nanoseconds of one call.
-fn cost(calls: u64, mut call: impl FnMut(u64)) -> f64 {
+fn cost(calls: u64, call: &mut dyn FnMut(u64)) -> f64 {
     let before = cpu_time();
-    (0..calls).for_each(&mut call);
+    (0..calls).for_each(call);
     (cpu_time() - before).as_nanos() as f64 / calls as f64
 }
 
