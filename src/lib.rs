@@ -376,6 +376,9 @@ mod waiting;
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 
+#[doc = include_str!("sizing.md")]
+pub mod sizing {}
+
 #[doc = include_str!("stores.md")]
 pub mod stores {}
 
