@@ -1,74 +1,97 @@
-//! Instructions of one call, counted by valgrind's callgrind: stable where time is not.
+//! Instructions and allocations of one call, counted by valgrind's callgrind: stable where time is not.
 //!
 //! ```text
 //! cargo bench --bench instructions
 //! ```
 //!
-//! valgrind knows no SHA instructions, so that a hash is many times what it is on the machine itself; the last column
-//! leaves out whatever hashes.
+//! valgrind knows no SHA instructions, so that a hash is many times what it is on the machine itself: it is left out.
+//! With `--check FILE` the counts are compared with those of a file, with `--write FILE` they are kept in one; see
+//! `benches/guard/run.sh`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+#[path = "support/callgrind.rs"]
+mod callgrind;
+#[path = "support/costs.rs"]
+mod costs;
 mod support;
 
 use std::env;
-use std::process::Command;
+use std::process::ExitCode;
 
+use callgrind::Counts;
+use costs::Costs;
 use support::{Around, Calls, Case, REQUEST_BYTES, prepared, request_body};
 
 /// Calls that are not counted: the first ones make what all others use.
 const BEFORE: u64 = 1_000;
 const COUNTED: u64 = 1_000;
 
-fn main() {
-    let arguments: Vec<String> = env::args().collect();
-    match &arguments[..] {
-        [_, flag, around, case] if flag == "--child" => {
-            let around = Around::ALL.into_iter().find(|it| it.name() == around);
-            let case = Case::ALL.into_iter().find(|it| it.name() == case);
-            run(case.unwrap(), around.unwrap());
-        }
-        _ => table(),
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["--child", around, case, calls] = arguments[..] {
+        let around = Around::ALL.into_iter().find(|it| it.name() == around);
+        let case = Case::ALL.into_iter().find(|it| it.name() == case);
+        run(case.unwrap(), around.unwrap(), calls.parse().unwrap());
+        return ExitCode::SUCCESS;
     }
+    if !callgrind::is_there() {
+        println!("skipped: valgrind is missing. Install it: apt-get install valgrind");
+        return ExitCode::SUCCESS;
+    }
+    let costs = table();
+    match arguments[..] {
+        ["--write", file] => costs.write(file),
+        ["--check", file] if !costs.agree_with(file) => return ExitCode::FAILURE,
+        _ => {}
+    }
+    ExitCode::SUCCESS
 }
 
-fn table() {
+fn table() -> Costs {
+    println!(
+        "{:14} {:14} {:>12} {:>12} {:>11} {:>12}",
+        "around", "case", "instructions", "over bare", "allocations", "over bare"
+    );
+    let mut costs = Costs::default();
     for around in Around::ALL {
         for case in Case::ALL {
+            let counts = counted(case, around);
+            costs.add(around.name(), case.name(), counts);
+            let bare = costs.of(around.name(), case.bare().name());
             println!(
-                "{:16} {:14} {:11}",
+                "{:14} {:14} {:12.0} {:+12.0} {:11.2} {:+12.2}",
                 around.name(),
                 case.name(),
-                counted(case, around)
+                counts.instructions,
+                counts.instructions - bare.instructions,
+                counts.allocations,
+                counts.allocations - bare.allocations,
             );
         }
     }
+    costs
 }
 
-fn counted(case: Case, around: Around) -> u64 {
-    let out = env::temp_dir().join(format!("callgrind.{}", std::process::id()));
-    let child = Command::new("valgrind")
-        .args([
-            "--tool=callgrind",
-            "--collect-atstart=no",
-            "--toggle-collect=*counted_calls*",
-        ])
-        .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(env::current_exe().unwrap())
-        .args(["--child", around.name(), case.name()])
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&child.stderr);
-    let total = told
-        .lines()
-        .find_map(|line| line.split_once("Collected : "))
-        .unwrap()
-        .1;
-    total.trim().parse::<u64>().unwrap() / COUNTED
+/// Of one call, without hashing.
+fn counted(case: Case, around: Around) -> Counts {
+    let program = env::current_exe().unwrap();
+    let of = |calls: u64| {
+        let calls = calls.to_string();
+        let arguments = ["--child", around.name(), case.name(), &calls];
+        callgrind::counted("counted_calls", &program, &arguments, "sha2::")
+    };
+    // Of calls callgrind also counts those before its function is entered.
+    let (more, less) = (of(2 * COUNTED), of(COUNTED));
+    Counts {
+        instructions: (more.instructions - less.instructions) / COUNTED as f64,
+        allocations: (more.allocations - less.allocations) / COUNTED as f64,
+    }
 }
 
-fn run(case: Case, around: Around) {
+fn run(case: Case, around: Around, counted: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -76,10 +99,10 @@ fn run(case: Case, around: Around) {
     let _context = runtime.enter();
     let mut calls = prepared(case, around, &request_body(REQUEST_BYTES));
     (0..BEFORE).for_each(&mut calls);
-    counted_calls(&mut calls);
+    counted_calls(&mut calls, counted);
 }
 
 #[inline(never)]
-fn counted_calls(calls: &mut Calls) {
-    (BEFORE..BEFORE + COUNTED).for_each(calls);
+fn counted_calls(calls: &mut Calls, counted: u64) {
+    (BEFORE..BEFORE + counted).for_each(calls);
 }

@@ -21,6 +21,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use tower::layer::util::Identity;
 use tower::util::service_fn;
 use tower::{Layer, Service};
 use tower_idempotency::{IdempotencyLayer, Keep, MemoryStore, RequestBody};
@@ -106,7 +107,7 @@ pub(crate) enum Around {
     Function,
     /// Around an axum `Router` with one route.
     Router,
-    /// Inside one, by `Router::layer`.
+    /// Inside one, by `Router::layer`; its bare call has a layer that does nothing.
     InsideRouter,
 }
 
@@ -131,7 +132,8 @@ pub(crate) fn prepared(case: Case, around: Around, body: &Bytes) -> Calls {
     let is_bare = matches!(case, Case::Bare | Case::BareWithKey);
     match around {
         Around::Function if is_bare => calls(case, function(), body),
-        Around::Router | Around::InsideRouter if is_bare => calls(case, router(), body),
+        Around::Router if is_bare => calls(case, router(), body),
+        Around::InsideRouter if is_bare => calls(case, router().layer(Identity::new()), body),
         Around::Function => guarded(case, &layer, layer.layer(function()), body),
         Around::Router => guarded(case, &layer, layer.layer(router()), body),
         Around::InsideRouter => guarded(case, &layer, router().layer(layer.clone()), body),
