@@ -8,6 +8,7 @@
 # shown, and not judged.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/../../target/guard}"
 
 if ! command -v valgrind >/dev/null; then
   echo "installing: valgrind"
