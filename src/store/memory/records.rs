@@ -16,8 +16,8 @@ use super::clock::{Clock, Moment};
 use super::expiry::SomeDue;
 use super::id::{Id, Secret};
 use super::ledger::{Account, Lack, Ledger};
-use super::map::{Map, Shards, shards};
-use super::sealed::Draft;
+use super::map::{Map, Shards};
+use super::sealed::{Draft, Head};
 use super::slot::{Slot, Waiters};
 use crate::clock;
 use crate::drive;
@@ -35,7 +35,7 @@ pub(super) struct Records<M = Shards> {
 
 impl Records {
     pub(super) fn new(max_records: usize, max_bytes: usize) -> Self {
-        Self::with(shards(), Secret::random(), max_records, max_bytes)
+        Self::with(Shards::new(), Secret::random(), max_records, max_bytes)
     }
 }
 
@@ -88,11 +88,12 @@ impl<M: Map> Records<M> {
         let payload = completed.payload();
         // The claim has made sure of some; this is what the payload takes beyond.
         let beyond = Account::completed(payload.len()).saturating_sub(Account::CLAIMED);
-        let (draft, settled, taken) = if self.make_room(owner, beyond, now) {
-            (Draft::new(payload), Settled::Applied, beyond)
+        let (payload, settled, taken) = if self.make_room(owner, beyond, now) {
+            (payload, Settled::Applied, beyond)
         } else {
-            (Draft::new(completed.tombstone()), Settled::Tombstoned, 0)
+            (completed.tombstone(), Settled::Tombstoned, 0)
         };
+        let draft = Draft::new(payload, &Head::likely(owner.fence(), now, retention));
         self.settle(owner, taken, now, |slot| {
             slot.complete(owner, draft, settled, retention, now)
         })

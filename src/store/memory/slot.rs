@@ -24,7 +24,6 @@ impl Slot {
     /// A record that has just been claimed.
     pub(super) fn claimed(request: &ClaimRequest, fence: Fence, now: Moment) -> (Self, Owned) {
         let head = Head {
-            key: *request.key(),
             fingerprint: *request.fingerprint(),
             fence,
             attempt: 1,
@@ -32,20 +31,22 @@ impl Slot {
             first: now,
             expires: later(now, request.retention()),
         };
-        let flight = Flight {
+        let flight = Box::new(Flight {
+            key: *request.key(),
             head,
             claim_id: request.claim_id(),
             leased: now,
             lease_end: later(now, request.lease()),
             waiters: Waiters::default(),
-        };
+        });
         let owned = flight.owned(now);
-        (Self::InFlight(Box::new(flight)), owned)
+        (Self::InFlight(flight), owned)
     }
 
+    /// Whether this is the record of a key that has its identifier.
     pub(super) fn is_of(&self, key: &RecordKey) -> bool {
         match self {
-            Self::InFlight(flight) => flight.head.key == *key,
+            Self::InFlight(flight) => flight.key == *key,
             Self::Completed(sealed) => sealed.is_of(key),
         }
     }
@@ -61,13 +62,13 @@ impl Slot {
     pub(super) fn fence(&self) -> Fence {
         match self {
             Self::InFlight(flight) => flight.head.fence,
-            Self::Completed(sealed) => sealed.fence(),
+            Self::Completed(sealed) => sealed.head().fence,
         }
     }
 
     pub(super) fn scope(&self) -> [u8; 16] {
         match self {
-            Self::InFlight(flight) => *flight.head.key.scope(),
+            Self::InFlight(flight) => *flight.key.scope(),
             Self::Completed(sealed) => sealed.scope(),
         }
     }
@@ -199,10 +200,11 @@ impl Slot {
             flight.lease_end.max(now)
         };
         let waiters = mem::take(&mut flight.waiters);
-        *self = Self::Completed(draft.seal(&Head {
+        let head = Head {
             expires,
             ..flight.head
-        }));
+        };
+        *self = Self::Completed(draft.seal(&flight.key, &head));
         (settled, waiters)
     }
 
@@ -247,7 +249,7 @@ impl Slot {
     fn expires(&self) -> Moment {
         match self {
             Self::InFlight(flight) => flight.head.expires.max(flight.lease_end),
-            Self::Completed(sealed) => sealed.expires(),
+            Self::Completed(sealed) => sealed.head().expires,
         }
     }
 }
@@ -256,6 +258,7 @@ const REFUSED: (Settled, Waiters) = (Settled::FencedOut, Waiters(None));
 
 /// A record in flight.
 pub(super) struct Flight {
+    key: RecordKey,
     head: Head,
     claim_id: ClaimId,
     /// When the lease was last counted anew.
