@@ -1,8 +1,8 @@
 //! A completed record in one buffer.
 
-use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{iter, mem};
 
 use bytes::Bytes;
 
@@ -40,7 +40,6 @@ impl Head {
 
 /// A completed record, in a buffer which replays share: its scope, what of its key its identifier does not tell, the digest
 /// of its fingerprint, then numbers in as few bytes as they need, and the payload.
-#[derive(Clone)]
 pub(super) struct Sealed(Arc<[u8]>);
 
 // Where these begin.
@@ -59,23 +58,33 @@ impl Sealed {
     }
 
     pub(super) fn head(&self) -> Head {
-        let (numbers, _) = Numbers::read(&self.0[NUMBERS..]);
-        numbers.head(part(&self.0[DIGEST..]))
+        self.parts().0
     }
 
-    pub(super) fn payload(&self) -> Bytes {
-        Bytes::from_owner(self.clone())
+    pub(super) fn parts(&self) -> (Head, &[u8]) {
+        let (numbers, payload) = Numbers::read(&self.0[NUMBERS..]);
+        (numbers.head(part(&self.0[DIGEST..])), payload)
     }
 
-    pub(super) fn payload_length(&self) -> usize {
-        self.as_ref().len()
+    pub(super) fn replayed(&self) -> (Head, Bytes) {
+        let (head, payload) = self.parts();
+        let payload = Payload {
+            begin: self.0.len() - payload.len(),
+            buffer: Arc::clone(&self.0),
+        };
+        (head, Bytes::from_owner(payload))
     }
 }
 
-/// The payload.
-impl AsRef<[u8]> for Sealed {
+/// A payload where it stands.
+struct Payload {
+    buffer: Arc<[u8]>,
+    begin: usize,
+}
+
+impl AsRef<[u8]> for Payload {
     fn as_ref(&self) -> &[u8] {
-        Numbers::read(&self.0[NUMBERS..]).1
+        &self.buffer[self.begin..]
     }
 }
 
@@ -144,18 +153,20 @@ impl Numbers {
         self.marked & mark != 0
     }
 
-    fn packed(&self) -> Packed {
-        let mut packed = Packed {
-            bytes: [0; Packed::MOST],
-            length: 0,
-        };
+    fn length(&self) -> usize {
+        let numbers = [self.marked, self.first, self.lives, self.fence];
+        let version = usize::from(self.is_marked(Self::OTHER_VERSION));
+        numbers.map(length).iter().sum::<usize>() + version
+    }
+
+    /// Fills a buffer of this length.
+    fn write(&self, mut to: &mut [u8]) {
         for number in [self.marked, self.first, self.lives, self.fence] {
-            packed.put_number(number);
+            put_number(&mut to, number);
         }
         if self.is_marked(Self::OTHER_VERSION) {
-            packed.put(self.version);
+            put(&mut to, self.version);
         }
-        packed
     }
 
     /// The numbers at the begin of a buffer, and what follows them.
@@ -174,42 +185,35 @@ impl Numbers {
     }
 }
 
-/// Seven bits of a number in a byte, the lowest first; the eighth says that there are more.
-struct Packed {
-    bytes: [u8; Self::MOST],
-    length: usize,
+/// Numbers stand there by seven bits in a byte, the lowest first. This one says that there are more.
+const MORE: u8 = 0x80;
+
+fn length(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-impl Packed {
-    /// 35 bits, three times 64, and a byte.
-    const MOST: usize = 5 + 3 * 10 + 1;
-
-    const MORE: u8 = 0x80;
-
-    fn put_number(&mut self, mut number: u64) {
-        while number >= u64::from(Self::MORE) {
-            self.put(number as u8 | Self::MORE);
-            number >>= 7;
-        }
-        self.put(number as u8);
+fn put_number(to: &mut &mut [u8], mut number: u64) {
+    while number >= u64::from(MORE) {
+        put(to, number as u8 | MORE);
+        number >>= 7;
     }
+    put(to, number as u8);
+}
 
-    fn put(&mut self, byte: u8) {
-        self.bytes[self.length] = byte;
-        self.length += 1;
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
+fn put(to: &mut &mut [u8], byte: u8) {
+    let (here, rest) = mem::take(to)
+        .split_first_mut()
+        .expect("there is room for all numbers");
+    *here = byte;
+    *to = rest;
 }
 
 fn take_number(from: &mut &[u8]) -> u64 {
     let (mut number, mut shift) = (0, 0);
     loop {
         let byte = take(from);
-        number |= u64::from(byte & !Packed::MORE) << shift;
-        if byte < Packed::MORE {
+        number |= u64::from(byte & !MORE) << shift;
+        if byte < MORE {
             return number;
         }
         shift += 7;
@@ -233,7 +237,7 @@ pub(super) struct Draft {
 impl Draft {
     /// For a payload, and a head that is as long as this one.
     pub(super) fn new(payload: &[u8], head: &Head) -> Self {
-        Self::with_room(NUMBERS + Numbers::of(head).packed().length, payload)
+        Self::with_room(NUMBERS + Numbers::of(head).length(), payload)
     }
 
     fn with_room(room: usize, payload: &[u8]) -> Self {
@@ -247,8 +251,8 @@ impl Draft {
 
     /// Copies the payload where the head is of another length after all, which is rare.
     pub(super) fn seal(mut self, key: &RecordKey, head: &Head) -> Sealed {
-        let numbers = Numbers::of(head).packed();
-        let room = NUMBERS + numbers.length;
+        let numbers = Numbers::of(head);
+        let room = NUMBERS + numbers.length();
         if room != self.payload {
             self = Self::with_room(room, &self.buffer[self.payload..]);
         }
@@ -256,7 +260,7 @@ impl Draft {
         buffer[..REST].copy_from_slice(key.scope());
         buffer[REST..DIGEST].copy_from_slice(rest(key));
         buffer[DIGEST..NUMBERS].copy_from_slice(head.fingerprint.digest());
-        buffer[NUMBERS..room].copy_from_slice(numbers.as_slice());
+        numbers.write(&mut buffer[NUMBERS..room]);
         Sealed(self.buffer)
     }
 }
@@ -306,9 +310,10 @@ mod tests {
             let key = RecordKey::from_parts([1; 16], [2; 32]);
             let sealed = Draft::new(&payload, &like).seal(&key, &head);
 
-            prop_assert_eq!(members(sealed.head()), members(head));
-            prop_assert_eq!(sealed.payload(), &payload);
-            prop_assert_eq!(sealed.payload_length(), payload.len());
+            let (read, replayed) = sealed.replayed();
+            prop_assert_eq!(members(read), members(head));
+            prop_assert_eq!(replayed, &payload);
+            prop_assert_eq!(sealed.parts().1, payload);
             prop_assert_eq!(sealed.scope(), [1; 16]);
             prop_assert!(sealed.is_of(&key));
         }

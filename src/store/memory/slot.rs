@@ -21,6 +21,15 @@ pub(super) enum Slot {
 const _: () = assert!(size_of::<Slot>() == 16);
 
 impl Slot {
+    /// What a record adds that has just been claimed.
+    pub(super) fn account_of(request: &ClaimRequest, now: Moment) -> Account {
+        Account {
+            scope: *request.key().scope(),
+            expires: later(now, request.retention().max(request.lease())),
+            bytes: Account::CLAIMED,
+        }
+    }
+
     /// A record that has just been claimed.
     pub(super) fn claimed(request: &ClaimRequest, fence: Fence, now: Moment) -> (Self, Owned) {
         let head = Head {
@@ -59,7 +68,15 @@ impl Slot {
         self.expires() <= now
     }
 
-    pub(super) fn fence(&self) -> Fence {
+    /// In which order they are woken who wait, and nobody waits for what is completed.
+    pub(super) fn order(&self) -> Option<(Moment, [u8; 32])> {
+        match self {
+            Self::InFlight(flight) => Some((flight.head.first, *flight.key.key())),
+            Self::Completed(_) => None,
+        }
+    }
+
+    fn fence(&self) -> Fence {
         match self {
             Self::InFlight(flight) => flight.head.fence,
             Self::Completed(sealed) => sealed.head().fence,
@@ -82,36 +99,46 @@ impl Slot {
     }
 
     pub(super) fn record(&self, now: Moment) -> Record {
+        let (head, state) = match self {
+            Self::InFlight(flight) => {
+                let lease_left = self.lease_left(now);
+                let expires = flight.expires();
+                let head = Head {
+                    expires,
+                    ..flight.head
+                };
+                (head, State::InFlight { lease_left })
+            }
+            Self::Completed(sealed) => {
+                let (head, payload) = sealed.replayed();
+                (head, State::Completed { payload })
+            }
+        };
         let Head {
             fingerprint,
             fence,
             attempt,
             committed,
             first,
-            ..
-        } = self.head();
-        let state = match self {
-            Self::InFlight(_) => State::InFlight {
-                lease_left: self.lease_left(now),
-            },
-            Self::Completed(sealed) => State::Completed {
-                payload: sealed.payload(),
-            },
-        };
+            expires,
+        } = head;
         Record::new(fingerprint, fence, attempt, state)
             .committed(committed)
             .age(between(first, now))
-            .expires_in(between(now, self.expires()))
+            .expires_in(between(now, expires))
     }
 
     pub(super) fn account(&self) -> Account {
-        let bytes = match self {
-            Self::InFlight(_) => Account::CLAIMED,
-            Self::Completed(sealed) => Account::completed(sealed.payload_length()),
+        let (expires, bytes) = match self {
+            Self::InFlight(flight) => (flight.expires(), Account::CLAIMED),
+            Self::Completed(sealed) => {
+                let (head, payload) = sealed.parts();
+                (head.expires, Account::completed(payload.len()))
+            }
         };
         Account {
             scope: self.scope(),
-            expires: self.expires(),
+            expires,
             bytes,
         }
     }
@@ -238,17 +265,9 @@ impl Slot {
         }
     }
 
-    fn head(&self) -> Head {
-        match self {
-            Self::InFlight(flight) => flight.head,
-            Self::Completed(sealed) => sealed.head(),
-        }
-    }
-
-    /// A live lease keeps a record beyond its retention.
     fn expires(&self) -> Moment {
         match self {
-            Self::InFlight(flight) => flight.head.expires.max(flight.lease_end),
+            Self::InFlight(flight) => flight.expires(),
             Self::Completed(sealed) => sealed.head().expires,
         }
     }
@@ -274,6 +293,11 @@ impl Flight {
             self.head.attempt,
             between(now, self.lease_end),
         )
+    }
+
+    /// A live lease keeps a record beyond its retention.
+    fn expires(&self) -> Moment {
+        self.head.expires.max(self.lease_end)
     }
 
     fn is_of(&self, owner: &Owner) -> bool {
