@@ -1,6 +1,9 @@
 //! Which records are due, so that their memory is freed without a search.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::clock::Moment;
@@ -11,7 +14,9 @@ use super::id::Id;
 /// It serves to free memory only: whether a record has expired is read from the record itself, to
 /// the nanosecond.
 pub(super) struct Expiry {
-    stripes: [Mutex<BTreeSet<Due>>; STRIPES],
+    stripes: [Mutex<Queue>; STRIPES],
+    /// The second of the first of each stripe, written under its lock: what nobody waits for to see that nothing is due.
+    seconds: [AtomicU32; STRIPES],
 }
 
 const STRIPES: usize = 64;
@@ -25,50 +30,138 @@ pub(super) type SomeDue = [Option<Id>; AT_ONCE];
 impl Expiry {
     pub(super) fn new() -> Self {
         Self {
-            stripes: [const { Mutex::new(BTreeSet::new()) }; STRIPES],
+            stripes: [const { Mutex::new(Queue::new()) }; STRIPES],
+            seconds: [const { AtomicU32::new(Due::NEVER) }; STRIPES],
         }
     }
 
     /// Adds a record and says which of its stripe are due.
     pub(super) fn insert(&self, id: Id, expires: Moment, now: Moment) -> SomeDue {
-        let mut stripe = self.stripe(id);
-        stripe.insert(Due::new(id, expires));
-        let mut due = stripe
-            .iter()
-            .take_while(|due| due.is_at(now))
-            .map(|due| due.id);
-        [(); AT_ONCE].map(|()| due.next())
+        self.visit(id, |queue| {
+            queue.insert(Due::new(id, expires));
+            queue
+                .two()
+                .map(|due| due.filter(|due| due.is_at(now)).map(|due| due.id))
+        })
     }
 
     pub(super) fn remove(&self, id: Id, expires: Moment) {
-        self.stripe(id).remove(&Due::new(id, expires));
+        self.visit(id, |queue| queue.remove(Due::new(id, expires)));
     }
 
     pub(super) fn change(&self, id: Id, before: Moment, after: Moment) {
         let (before, after) = (Due::new(id, before), Due::new(id, after));
         if before != after {
-            let mut stripe = self.stripe(id);
-            stripe.remove(&before);
-            stripe.insert(after);
+            self.visit(id, |queue| {
+                queue.remove(before);
+                queue.insert(after);
+            });
         }
     }
 
     /// One record that is due, those of the stripe of `near` first.
     pub(super) fn first(&self, near: Id, now: Moment) -> Option<Id> {
         (0..STRIPES as u64).find_map(|step| {
-            let stripe = self.stripe(near.wrapping_add(step));
-            stripe
-                .first()
-                .filter(|due| due.is_at(now))
-                .map(|due| due.id)
+            let id = near.wrapping_add(step);
+            let second = self.seconds[index(id)].load(Ordering::Relaxed);
+            let first = is_due(second, now).then(|| self.stripe(id).first())?;
+            first.filter(|due| due.is_at(now)).map(|due| due.id)
         })
     }
 
-    fn stripe(&self, id: Id) -> MutexGuard<'_, BTreeSet<Due>> {
+    fn visit<R>(&self, id: Id, visit: impl FnOnce(&mut Queue) -> R) -> R {
+        let mut queue = self.stripe(id);
+        let visited = visit(&mut queue);
+        let second = queue.first().map_or(Due::NEVER, |due| due.second);
+        let known = &self.seconds[index(id)];
+        // Others read it: it is written when it changes.
+        if known.load(Ordering::Relaxed) != second {
+            known.store(second, Ordering::Relaxed);
+        }
+        visited
+    }
+
+    fn stripe(&self, id: Id) -> MutexGuard<'_, Queue> {
         // Every change is complete, so that a panic of another thread leaves nothing half done.
-        self.stripes[id as usize % STRIPES]
+        self.stripes[index(id)]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn index(id: Id) -> usize {
+    id as usize % STRIPES
+}
+
+/// The records of a stripe.
+///
+/// A heap, in which what expires last is added at the end and which takes no more than what is in it. What is removed
+/// before its turn stays in it until its turn comes, or until every fourth is such.
+struct Queue {
+    all: Heap,
+    /// Of `all`; never the first.
+    removed: Heap,
+}
+
+/// The earliest comes first.
+type Heap = BinaryHeap<Reverse<Due>>;
+
+impl Queue {
+    /// So many entries are made room for at least.
+    const STEP: usize = 32;
+
+    const fn new() -> Self {
+        Self {
+            all: BinaryHeap::new(),
+            removed: BinaryHeap::new(),
+        }
+    }
+
+    fn first(&self) -> Option<Due> {
+        self.all.peek().map(|first| first.0)
+    }
+
+    /// The first, and one after it, which may have been removed.
+    fn two(&self) -> [Option<Due>; AT_ONCE] {
+        let after = self.all.as_slice().get(1..).unwrap_or_default();
+        [self.first(), after.iter().take(2).max().map(|due| due.0)]
+    }
+
+    fn insert(&mut self, due: Due) {
+        if self.all.len() == self.all.capacity() {
+            // Little by little: there is an entry for every record.
+            self.all.reserve_exact(self.all.len() / 8 + Self::STEP);
+        }
+        self.all.push(Reverse(due));
+    }
+
+    fn remove(&mut self, due: Due) {
+        self.removed.push(Reverse(due));
+        while let Some(first) = self.removed.peek()
+            && self.all.peek() == Some(first)
+        {
+            self.removed.pop();
+            self.all.pop();
+        }
+        let (len, capacity) = (self.all.len(), self.all.capacity());
+        let is_wide = len == 0 || len * 2 + 2 * Self::STEP < capacity;
+        if is_wide || self.removed.len() > (len + Self::STEP) / 4 {
+            self.sweep();
+        }
+    }
+
+    /// Forgets what has been removed.
+    fn sweep(&mut self) {
+        let [mut all, mut removed] = [&mut self.all, &mut self.removed].map(|heap| {
+            let mut sorted = mem::take(heap).into_vec();
+            sorted.sort_unstable();
+            sorted
+        });
+        let mut removed = removed.drain(..).peekable();
+        all.retain(|due| removed.next_if_eq(due).is_none());
+        let spare = if all.is_empty() { 0 } else { Self::STEP };
+        all.shrink_to(all.len() + spare);
+        self.all = all.into();
     }
 }
 
@@ -92,19 +185,33 @@ impl Due {
         Self { second, id }
     }
 
-    fn is_at(&self, now: Moment) -> bool {
-        self.second != Self::NEVER && u64::from(self.second) <= now / NANOSECONDS
+    fn is_at(self, now: Moment) -> bool {
+        is_due(self.second, now)
     }
+}
+
+fn is_due(second: u32, now: Moment) -> bool {
+    second != Due::NEVER && u64::from(second) <= now / NANOSECONDS
 }
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
 #[cfg(test)]
+use std::collections::BTreeSet;
+
+#[cfg(test)]
 impl Expiry {
     /// Every record and the second at which it is due.
     pub(super) fn all(&self) -> BTreeSet<(Id, u32)> {
-        let stripes = (0..STRIPES as u64).map(|stripe| self.stripe(stripe).clone());
-        stripes.flatten().map(|due| (due.id, due.second)).collect()
+        let stripes = (0..STRIPES as u64).flat_map(|stripe| {
+            let mut queue = self.stripe(stripe);
+            queue.sweep();
+            queue.all.clone()
+        });
+        let all: Vec<_> = stripes.map(|due| (due.0.id, due.0.second)).collect();
+        let set: BTreeSet<_> = all.iter().copied().collect();
+        assert_eq!(set.len(), all.len(), "a record is there twice");
+        set
     }
 
     pub(super) fn second(expires: Moment) -> u32 {
@@ -194,5 +301,51 @@ mod tests {
         assert_eq!(expiry.all(), BTreeSet::from([(7, 3)]));
         assert_eq!(expiry.first(7, 2 * SECOND), None);
         assert_eq!(expiry.first(7, 3 * SECOND), Some(7));
+    }
+
+    /// What has been removed takes no more memory than a quarter of the rest does, and nothing at all in the end.
+    #[test]
+    fn what_is_removed_makes_room_before_its_turn() {
+        let expiry = Expiry::new();
+        let due = |id: Id| SECOND * (1 + id % 97);
+        let ids = (0..10_000).map(|round| round * STRIPES as u64);
+        for id in ids.clone() {
+            expiry.insert(id, due(id), 0);
+        }
+        let taken = || {
+            let queue = expiry.stripe(0);
+            (queue.all.capacity(), queue.removed.len())
+        };
+        assert!(taken().0 < 10_000 * 9 / 8 + Queue::STEP);
+
+        for (gone, id) in (1..).zip(ids) {
+            expiry.remove(id, due(id));
+
+            let left = 10_000 - gone;
+            let (all, removed) = taken();
+            assert!(
+                all <= left * 3 + 3 * Queue::STEP && removed <= (left + Queue::STEP) / 2,
+                "{all}, {removed} of {left}"
+            );
+        }
+        assert_eq!(taken(), (0, 0));
+    }
+
+    #[test]
+    fn what_is_removed_and_added_again_is_there_once() {
+        let expiry = Expiry::new();
+        expiry.insert(7, 0, 0);
+        for id in 1..9 {
+            expiry.insert(7 + id * STRIPES as u64, id, 0);
+        }
+        for _ in 0..100 {
+            expiry.insert(5 * STRIPES as u64, 5 * SECOND, 0);
+            expiry.remove(5 * STRIPES as u64, 5 * SECOND);
+        }
+        expiry.insert(7 + STRIPES as u64 * 9, SECOND, 0);
+
+        assert_eq!(expiry.all().len(), 10);
+        expiry.remove(7, 0);
+        assert_eq!(expiry.first(7, SECOND), Some(7 + STRIPES as u64));
     }
 }

@@ -19,28 +19,46 @@ impl Secret {
         Self([0, 1, 2, 3, 4, 5].map(|word| random.hash_one(word)))
     }
 
-    /// With this one, keys whose words are zero but for one of each pair all meet.
+    /// With this one, keys meet whose words are zero but for the second.
     #[cfg(test)]
     pub(super) fn none() -> Self {
         Self([0; 6])
     }
 
-    /// Digests need little mixing; what is none is spread as well.
+    /// What it tells of a key beyond the others of its words is the first of them, so that no record needs to keep that:
+    /// see [`rest`].
     pub(super) fn id(&self, key: &RecordKey) -> Id {
-        let words = key.key().as_chunks().0.iter();
-        let words = words.chain(key.scope().as_chunks().0);
-        let mut mixed = self.0;
-        for (mixed, word) in mixed.iter_mut().zip(words) {
-            *mixed ^= u64::from_le_bytes(*word);
-        }
-        let [a, b, c, d, e, f] = mixed;
-        let sum = folded_product(a, b) ^ folded_product(c, d) ^ folded_product(e, f);
-        folded_product(sum, SPREAD)
+        let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let [first, b, c, d] = key.key().as_chunks().0 else {
+            unreachable!("a key is of four words");
+        };
+        let [e, f] = key.scope().as_chunks().0 else {
+            unreachable!("a scope is of two words");
+        };
+        let [s, t, u, v, w, x] = self.0;
+        let mixed = folded_product(word(b) ^ s, word(c) ^ t)
+            ^ folded_product(word(d) ^ u, word(e) ^ v)
+            ^ folded_product(word(f) ^ w, x);
+        spread(word(first) ^ mixed)
     }
 }
 
-/// 2^64 divided by the golden ratio.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// What a key is beside its identifier: no two keys have both in common.
+pub(super) fn rest(key: &RecordKey) -> &[u8; 24] {
+    let (_, rest) = key
+        .key()
+        .split_last_chunk()
+        .expect("32 bytes are more than 24");
+    rest
+}
+
+/// Mixes a number with itself, so that no two become one.
+fn spread(mut number: u64) -> u64 {
+    for odd in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        number = (number ^ number >> 33).wrapping_mul(odd);
+    }
+    number ^ number >> 33
+}
 
 fn folded_product(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);

@@ -16,8 +16,8 @@ use super::clock::{Clock, Moment};
 use super::expiry::SomeDue;
 use super::id::{Id, Secret};
 use super::ledger::{Account, Lack, Ledger};
-use super::map::{Map, Shards, shards};
-use super::sealed::Draft;
+use super::map::{Map, Shards};
+use super::sealed::{Draft, Head};
 use super::slot::{Slot, Waiters};
 use crate::clock;
 use crate::drive;
@@ -29,13 +29,12 @@ pub(super) struct Records<M = Shards> {
     slots: M,
     secret: Secret,
     pub(super) ledger: Ledger,
-    /// Of all records together, so that fences increase although records go.
-    fences: AtomicU64,
+    fences: Fences,
 }
 
 impl Records {
     pub(super) fn new(max_records: usize, max_bytes: usize) -> Self {
-        Self::with(shards(), Secret::random(), max_records, max_bytes)
+        Self::with(Shards::new(), Secret::random(), max_records, max_bytes)
     }
 }
 
@@ -45,7 +44,7 @@ impl<M: Map> Records<M> {
             slots,
             secret,
             ledger: Ledger::new(max_records, max_bytes),
-            fences: AtomicU64::new(0),
+            fences: Fences([const { AtomicU64::new(0) }; FENCES]),
         }
     }
 
@@ -88,11 +87,12 @@ impl<M: Map> Records<M> {
         let payload = completed.payload();
         // The claim has made sure of some; this is what the payload takes beyond.
         let beyond = Account::completed(payload.len()).saturating_sub(Account::CLAIMED);
-        let (draft, settled, taken) = if self.make_room(owner, beyond, now) {
-            (Draft::new(payload), Settled::Applied, beyond)
+        let (payload, settled, taken) = if self.make_room(owner, beyond, now) {
+            (payload, Settled::Applied, beyond)
         } else {
-            (Draft::new(completed.tombstone()), Settled::Tombstoned, 0)
+            (completed.tombstone(), Settled::Tombstoned, 0)
         };
+        let draft = Draft::new(payload, &Head::likely(owner.fence(), now, retention));
         self.settle(owner, taken, now, |slot| {
             slot.complete(owner, draft, settled, retention, now)
         })
@@ -145,7 +145,7 @@ impl<M: Map> Records<M> {
             .filter_map(|id| self.take_if(id, |slot| slot.scope() == *scope))
             .collect();
         // Ids are secret: without an order of its own, who is woken first would be drawn.
-        dropped.sort_unstable_by_key(Slot::fence);
+        dropped.sort_unstable_by_key(Slot::order);
         let live = dropped.iter().filter(|slot| !slot.is_expired(now));
         let erased = live.count() as u64;
         (dropped.into_iter()).for_each(|slot| slot.into_waiters().wake());
@@ -198,10 +198,6 @@ impl<M: Map> Records<M> {
         self.secret.id(key)
     }
 
-    fn next_fence(&self) -> Fence {
-        Fence::new(self.fences.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
     /// One look at the record, and what it leads to.
     fn try_claim(&self, id: Id, request: &ClaimRequest, now: Moment) -> Result<Claim, Obstacle> {
         let (claim, waiters, due) = self.slots.change_or_make(
@@ -212,7 +208,7 @@ impl<M: Map> Records<M> {
                 }
                 let (claim, waiters) = if slot.is_of(request.key()) {
                     let before = slot.account();
-                    let claimed = slot.claim(request, now, || self.next_fence());
+                    let claimed = slot.claim(request, now, || self.fences.next(id));
                     if let (Claim::Owned(_), _) = claimed {
                         self.ledger.change(id, &before, &slot.account());
                     }
@@ -223,9 +219,9 @@ impl<M: Map> Records<M> {
                 Ok((claim, waiters, SomeDue::default()))
             },
             || {
-                let (slot, owned) = Slot::claimed(request, self.next_fence(), now);
-                let due = self.ledger.enter(id, &slot.account(), now);
+                let due = self.ledger.enter(id, &Slot::account_of(request, now), now);
                 let due = due.map_err(Obstacle::Lack)?;
+                let (slot, owned) = Slot::claimed(request, self.fences.next(id), now);
                 Ok((slot, (Claim::Owned(owned), Waiters::default(), due)))
             },
         )?;
@@ -317,6 +313,19 @@ impl<M: Map> Records<M> {
             }
             goes
         })
+    }
+}
+
+/// The latest fences: those of one key are of one number, so that they increase although records go. There are many
+/// numbers, so that claims at once seldom want the same.
+struct Fences([AtomicU64; FENCES]);
+
+const FENCES: usize = 256;
+
+impl Fences {
+    fn next(&self, id: Id) -> Fence {
+        let latest = &self.0[id as usize % FENCES];
+        Fence::new(latest.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 

@@ -1,18 +1,20 @@
 //! A completed record in one buffer.
 
 use std::sync::Arc;
+use std::time::Duration;
 use std::{iter, mem};
 
 use bytes::Bytes;
 
-use super::clock::Moment;
+use super::clock::{Moment, later};
+use super::id::rest;
 use crate::fingerprint::Fingerprint;
 use crate::key::{Fence, RecordKey};
 
-/// What is known of every record.
+/// What is known of every record beside its key.
 #[derive(Clone, Copy)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Head {
-    pub(super) key: RecordKey,
     pub(super) fingerprint: Fingerprint,
     pub(super) fence: Fence,
     pub(super) attempt: u32,
@@ -23,147 +25,324 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// In a buffer.
-    const LENGTH: usize = 16 + 32 + 1 + 32 + 8 + 4 + 1 + 8 + 8;
-
-    // Where that begins in a buffer which is looked for without reading the rest.
-    const KEY: usize = 16;
-    const FENCE: usize = 81;
-    const EXPIRES: usize = 102;
-
-    fn write(&self, mut to: &mut [u8]) {
-        put(&mut to, self.key.scope());
-        put(&mut to, self.key.key());
-        put(&mut to, &[self.fingerprint.version()]);
-        put(&mut to, self.fingerprint.digest());
-        put(&mut to, &self.fence.get().to_le_bytes());
-        put(&mut to, &self.attempt.to_le_bytes());
-        put(&mut to, &[u8::from(self.committed)]);
-        put(&mut to, &self.first.to_le_bytes());
-        put(&mut to, &self.expires.to_le_bytes());
-    }
-
-    fn read(mut from: &[u8]) -> Self {
-        let from = &mut from;
-        // In the order of `write`, which is the order of evaluation.
+    /// What most records have that such an owner completes.
+    pub(super) fn likely(fence: Fence, now: Moment, retention: Duration) -> Self {
         Self {
-            key: RecordKey::from_parts(take(from), take(from)),
-            fingerprint: Fingerprint::from_parts(u8::from_le_bytes(take(from)), take(from)),
-            fence: Fence::new(u64::from_le_bytes(take(from))),
-            attempt: u32::from_le_bytes(take(from)),
-            committed: take(from) != [0],
-            first: u64::from_le_bytes(take(from)),
-            expires: u64::from_le_bytes(take(from)),
+            fingerprint: Fingerprint::from_parts(Numbers::USUAL_VERSION, [0; 32]),
+            fence,
+            attempt: 1,
+            committed: false,
+            first: now,
+            expires: later(now, retention),
         }
     }
 }
 
-fn put(to: &mut &mut [u8], bytes: &[u8]) {
-    let (here, rest) = mem::take(to).split_at_mut(bytes.len());
-    here.copy_from_slice(bytes);
-    *to = rest;
-}
-
-fn take<const N: usize>(from: &mut &[u8]) -> [u8; N] {
-    let (here, rest) = from
-        .split_first_chunk()
-        .expect("a buffer begins with a whole head");
-    *from = rest;
-    *here
-}
-
-/// A completed record: the head and the payload in one buffer, which replays share.
-#[derive(Clone)]
+/// A completed record, in a buffer which replays share: its scope, what of its key its identifier does not tell, the digest
+/// of its fingerprint, then numbers in as few bytes as they need, and the payload.
 pub(super) struct Sealed(Arc<[u8]>);
 
-impl Sealed {
-    pub(super) fn head(&self) -> Head {
-        Head::read(&self.0)
-    }
+// Where these begin.
+const REST: usize = 16;
+const DIGEST: usize = REST + 24;
+const NUMBERS: usize = DIGEST + 32;
 
+impl Sealed {
+    /// Whether this is the record of a key that has its identifier.
     pub(super) fn is_of(&self, key: &RecordKey) -> bool {
-        self.at(Head::KEY) == *key.key() && self.scope() == *key.scope()
+        self.0[REST..DIGEST] == *rest(key) && self.0[..REST] == *key.scope()
     }
 
     pub(super) fn scope(&self) -> [u8; 16] {
-        self.at(0)
+        part(&self.0)
     }
 
-    pub(super) fn fence(&self) -> Fence {
-        Fence::new(u64::from_le_bytes(self.at(Head::FENCE)))
+    pub(super) fn head(&self) -> Head {
+        self.parts().0
     }
 
-    pub(super) fn expires(&self) -> Moment {
-        Moment::from_le_bytes(self.at(Head::EXPIRES))
+    pub(super) fn parts(&self) -> (Head, &[u8]) {
+        let (numbers, payload) = Numbers::read(&self.0[NUMBERS..]);
+        (numbers.head(part(&self.0[DIGEST..])), payload)
     }
 
-    fn at<const N: usize>(&self, begin: usize) -> [u8; N] {
-        take(&mut &self.0[begin..])
-    }
-
-    pub(super) fn payload(&self) -> Bytes {
-        Bytes::from_owner(self.clone())
-    }
-
-    pub(super) fn payload_length(&self) -> usize {
-        self.0.len() - Head::LENGTH
+    pub(super) fn replayed(&self) -> (Head, Bytes) {
+        let (head, payload) = self.parts();
+        let payload = Payload {
+            begin: self.0.len() - payload.len(),
+            buffer: Arc::clone(&self.0),
+        };
+        (head, Bytes::from_owner(payload))
     }
 }
 
-/// The payload.
-impl AsRef<[u8]> for Sealed {
+/// A payload where it stands.
+struct Payload {
+    buffer: Arc<[u8]>,
+    begin: usize,
+}
+
+impl AsRef<[u8]> for Payload {
     fn as_ref(&self) -> &[u8] {
-        &self.0[Head::LENGTH..]
+        &self.buffer[self.begin..]
     }
+}
+
+fn part<const N: usize>(from: &[u8]) -> [u8; N] {
+    *from
+        .first_chunk()
+        .expect("a buffer begins with a whole head")
+}
+
+/// The numbers of a head, as they are packed.
+struct Numbers {
+    /// The attempt, and three marks.
+    marked: u64,
+    first: Moment,
+    /// From the first claim to the expiry, in hours or in nanoseconds.
+    lives: u64,
+    fence: u64,
+    /// Of the fingerprint, if it is not the usual one.
+    version: u8,
+}
+
+impl Numbers {
+    const USUAL_VERSION: u8 = 1;
+    /// Most retentions are whole hours.
+    const HOUR: u64 = 3_600_000_000_000;
+
+    const COMMITTED: u64 = 1;
+    const OTHER_VERSION: u64 = 2;
+    const IN_HOURS: u64 = 4;
+    const ATTEMPT: u32 = 3;
+
+    fn of(head: &Head) -> Self {
+        let version = head.fingerprint.version();
+        // A clock may have gone back: then it expires before its first claim.
+        let lives = head.expires.wrapping_sub(head.first);
+        let in_hours = lives.is_multiple_of(Self::HOUR);
+        let mark = |is_set, mark| if is_set { mark } else { 0 };
+        Self {
+            marked: u64::from(head.attempt) << Self::ATTEMPT
+                | mark(head.committed, Self::COMMITTED)
+                | mark(version != Self::USUAL_VERSION, Self::OTHER_VERSION)
+                | mark(in_hours, Self::IN_HOURS),
+            first: head.first,
+            lives: if in_hours { lives / Self::HOUR } else { lives },
+            fence: head.fence.get(),
+            version,
+        }
+    }
+
+    fn head(&self, digest: [u8; 32]) -> Head {
+        Head {
+            fingerprint: Fingerprint::from_parts(self.version, digest),
+            fence: Fence::new(self.fence),
+            attempt: (self.marked >> Self::ATTEMPT) as u32,
+            committed: self.is_marked(Self::COMMITTED),
+            first: self.first,
+            expires: self.first.wrapping_add(if self.is_marked(Self::IN_HOURS) {
+                self.lives * Self::HOUR
+            } else {
+                self.lives
+            }),
+        }
+    }
+
+    fn is_marked(&self, mark: u64) -> bool {
+        self.marked & mark != 0
+    }
+
+    fn length(&self) -> usize {
+        let numbers = [self.marked, self.first, self.lives, self.fence];
+        let version = usize::from(self.is_marked(Self::OTHER_VERSION));
+        numbers.map(length).iter().sum::<usize>() + version
+    }
+
+    /// Fills a buffer of this length.
+    fn write(&self, mut to: &mut [u8]) {
+        for number in [self.marked, self.first, self.lives, self.fence] {
+            put_number(&mut to, number);
+        }
+        if self.is_marked(Self::OTHER_VERSION) {
+            put(&mut to, self.version);
+        }
+    }
+
+    /// The numbers at the begin of a buffer, and what follows them.
+    fn read(mut from: &[u8]) -> (Self, &[u8]) {
+        let mut numbers = Self {
+            marked: take_number(&mut from),
+            first: take_number(&mut from),
+            lives: take_number(&mut from),
+            fence: take_number(&mut from),
+            version: Self::USUAL_VERSION,
+        };
+        if numbers.is_marked(Self::OTHER_VERSION) {
+            numbers.version = take(&mut from);
+        }
+        (numbers, from)
+    }
+}
+
+/// Numbers stand there by seven bits in a byte, the lowest first. This one says that there are more.
+const MORE: u8 = 0x80;
+
+fn length(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+fn put_number(to: &mut &mut [u8], mut number: u64) {
+    while number >= u64::from(MORE) {
+        put(to, number as u8 | MORE);
+        number >>= 7;
+    }
+    put(to, number as u8);
+}
+
+fn put(to: &mut &mut [u8], byte: u8) {
+    let (here, rest) = mem::take(to)
+        .split_first_mut()
+        .expect("there is room for all numbers");
+    *here = byte;
+    *to = rest;
+}
+
+fn take_number(from: &mut &[u8]) -> u64 {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let byte = take(from);
+        number |= u64::from(byte & !MORE) << shift;
+        if byte < MORE {
+            return number;
+        }
+        shift += 7;
+    }
+}
+
+fn take(from: &mut &[u8]) -> u8 {
+    let (byte, rest) = from.split_first().expect("a buffer has all numbers");
+    *from = rest;
+    *byte
 }
 
 /// The buffer of a completed record without its head: made before a lock is taken, so that no payload is
 /// copied under one.
-pub(super) struct Draft(Arc<[u8]>);
+pub(super) struct Draft {
+    buffer: Arc<[u8]>,
+    /// Where the payload begins.
+    payload: usize,
+}
 
 impl Draft {
-    pub(super) fn new(payload: &[u8]) -> Self {
-        let length = Head::LENGTH + payload.len();
-        let mut draft = Self(iter::repeat_n(0, length).collect());
-        draft.bytes()[Head::LENGTH..].copy_from_slice(payload);
-        draft
+    /// For a payload, and a head that is as long as this one.
+    pub(super) fn new(payload: &[u8], head: &Head) -> Self {
+        Self::with_room(NUMBERS + Numbers::of(head).length(), payload)
     }
 
-    pub(super) fn seal(mut self, head: &Head) -> Sealed {
-        head.write(self.bytes());
-        Sealed(self.0)
+    fn with_room(room: usize, payload: &[u8]) -> Self {
+        let mut buffer: Arc<[u8]> = iter::repeat_n(0, room + payload.len()).collect();
+        unshared(&mut buffer)[room..].copy_from_slice(payload);
+        Self {
+            buffer,
+            payload: room,
+        }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
-        Arc::get_mut(&mut self.0).expect("a draft is not shared yet")
+    /// Copies the payload where the head is of another length after all, which is rare.
+    pub(super) fn seal(mut self, key: &RecordKey, head: &Head) -> Sealed {
+        let numbers = Numbers::of(head);
+        let room = NUMBERS + numbers.length();
+        if room != self.payload {
+            self = Self::with_room(room, &self.buffer[self.payload..]);
+        }
+        let buffer = unshared(&mut self.buffer);
+        buffer[..REST].copy_from_slice(key.scope());
+        buffer[REST..DIGEST].copy_from_slice(rest(key));
+        buffer[DIGEST..NUMBERS].copy_from_slice(head.fingerprint.digest());
+        numbers.write(&mut buffer[NUMBERS..room]);
+        Sealed(self.buffer)
     }
+}
+
+fn unshared(buffer: &mut Arc<[u8]>) -> &mut [u8] {
+    Arc::get_mut(buffer).expect("a draft is not shared yet")
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn what_is_read_alone_is_what_the_head_says() {
-        let head = Head {
-            key: RecordKey::from_parts([1; 16], [2; 32]),
-            fingerprint: Fingerprint::from_parts(3, [4; 32]),
-            fence: Fence::new(0x0506_0708_090a_0b0c),
-            attempt: 0x0d0e_0f10,
-            committed: true,
-            first: 0x1112_1314_1516_1718,
-            expires: 0x191a_1b1c_1d1e_1f20,
-        };
-        let sealed = Draft::new(b"payload").seal(&head);
+    fn heads() -> impl Strategy<Value = Head> {
+        let number = || (any::<u64>(), 0..64).prop_map(|(number, shift)| number >> shift);
+        let times = (number(), number(), any::<bool>());
+        let claims = (number(), any::<u32>(), any::<bool>());
+        (any::<u8>(), times, claims).prop_map(|(version, times, claims)| {
+            let (first, lives, in_hours) = times;
+            let (fence, attempt, committed) = claims;
+            let lives = if in_hours {
+                lives / Numbers::HOUR * Numbers::HOUR
+            } else {
+                lives
+            };
+            Head {
+                fingerprint: Fingerprint::from_parts(version, [4; 32]),
+                fence: Fence::new(fence),
+                attempt,
+                committed,
+                first,
+                expires: first.wrapping_add(lives),
+            }
+        })
+    }
 
-        assert!(sealed.is_of(&head.key));
-        for (scope, key) in [([1; 16], [3; 32]), ([2; 16], [2; 32])] {
+    fn members(head: Head) -> impl PartialEq + std::fmt::Debug {
+        let fingerprint = (head.fingerprint.version(), *head.fingerprint.digest());
+        let claims = (head.fence, head.attempt, head.committed);
+        (fingerprint, claims, head.first, head.expires)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_is_read_again(head in heads(), like in heads(), payload: Vec<u8>) {
+            let key = RecordKey::from_parts([1; 16], [2; 32]);
+            let sealed = Draft::new(&payload, &like).seal(&key, &head);
+
+            let (read, replayed) = sealed.replayed();
+            prop_assert_eq!(members(read), members(head));
+            prop_assert_eq!(replayed, &payload);
+            prop_assert_eq!(sealed.parts().1, payload);
+            prop_assert_eq!(sealed.scope(), [1; 16]);
+            prop_assert!(sealed.is_of(&key));
+        }
+    }
+
+    #[test]
+    fn a_record_is_of_its_key_alone() {
+        let head = Head {
+            fingerprint: Fingerprint::from_parts(1, [4; 32]),
+            fence: Fence::new(5),
+            attempt: 1,
+            committed: false,
+            first: 6,
+            expires: 6 + 24 * Numbers::HOUR,
+        };
+        let (scope, key) = ([1; 16], [2; 32]);
+        let sealed = Draft::new(b"payload", &head).seal(&RecordKey::from_parts(scope, key), &head);
+
+        for byte in 0..16 {
+            let mut scope = scope;
+            scope[byte] += 1;
             assert!(!sealed.is_of(&RecordKey::from_parts(scope, key)));
         }
-        assert_eq!(sealed.scope(), [1; 16]);
-        assert_eq!(sealed.fence(), head.fence);
-        assert_eq!(sealed.expires(), head.expires);
-        assert_eq!(sealed.head().expires, head.expires);
-        assert_eq!(sealed.payload(), "payload");
+        // The others are told by the identifier.
+        for byte in 8..32 {
+            let mut key = key;
+            key[byte] += 1;
+            assert!(!sealed.is_of(&RecordKey::from_parts(scope, key)));
+        }
+        assert_eq!(sealed.0.len(), NUMBERS + 4 + "payload".len());
     }
 }

@@ -21,10 +21,18 @@ pub(super) enum Slot {
 const _: () = assert!(size_of::<Slot>() == 16);
 
 impl Slot {
+    /// What a record adds that has just been claimed.
+    pub(super) fn account_of(request: &ClaimRequest, now: Moment) -> Account {
+        Account {
+            scope: *request.key().scope(),
+            expires: later(now, request.retention().max(request.lease())),
+            bytes: Account::CLAIMED,
+        }
+    }
+
     /// A record that has just been claimed.
     pub(super) fn claimed(request: &ClaimRequest, fence: Fence, now: Moment) -> (Self, Owned) {
         let head = Head {
-            key: *request.key(),
             fingerprint: *request.fingerprint(),
             fence,
             attempt: 1,
@@ -32,20 +40,22 @@ impl Slot {
             first: now,
             expires: later(now, request.retention()),
         };
-        let flight = Flight {
+        let flight = Box::new(Flight {
+            key: *request.key(),
             head,
             claim_id: request.claim_id(),
             leased: now,
             lease_end: later(now, request.lease()),
             waiters: Waiters::default(),
-        };
+        });
         let owned = flight.owned(now);
-        (Self::InFlight(Box::new(flight)), owned)
+        (Self::InFlight(flight), owned)
     }
 
+    /// Whether this is the record of a key that has its identifier.
     pub(super) fn is_of(&self, key: &RecordKey) -> bool {
         match self {
-            Self::InFlight(flight) => flight.head.key == *key,
+            Self::InFlight(flight) => flight.key == *key,
             Self::Completed(sealed) => sealed.is_of(key),
         }
     }
@@ -58,16 +68,24 @@ impl Slot {
         self.expires() <= now
     }
 
-    pub(super) fn fence(&self) -> Fence {
+    /// In which order they are woken who wait, and nobody waits for what is completed.
+    pub(super) fn order(&self) -> Option<(Moment, [u8; 32])> {
+        match self {
+            Self::InFlight(flight) => Some((flight.head.first, *flight.key.key())),
+            Self::Completed(_) => None,
+        }
+    }
+
+    fn fence(&self) -> Fence {
         match self {
             Self::InFlight(flight) => flight.head.fence,
-            Self::Completed(sealed) => sealed.fence(),
+            Self::Completed(sealed) => sealed.head().fence,
         }
     }
 
     pub(super) fn scope(&self) -> [u8; 16] {
         match self {
-            Self::InFlight(flight) => *flight.head.key.scope(),
+            Self::InFlight(flight) => *flight.key.scope(),
             Self::Completed(sealed) => sealed.scope(),
         }
     }
@@ -81,36 +99,46 @@ impl Slot {
     }
 
     pub(super) fn record(&self, now: Moment) -> Record {
+        let (head, state) = match self {
+            Self::InFlight(flight) => {
+                let lease_left = self.lease_left(now);
+                let expires = flight.expires();
+                let head = Head {
+                    expires,
+                    ..flight.head
+                };
+                (head, State::InFlight { lease_left })
+            }
+            Self::Completed(sealed) => {
+                let (head, payload) = sealed.replayed();
+                (head, State::Completed { payload })
+            }
+        };
         let Head {
             fingerprint,
             fence,
             attempt,
             committed,
             first,
-            ..
-        } = self.head();
-        let state = match self {
-            Self::InFlight(_) => State::InFlight {
-                lease_left: self.lease_left(now),
-            },
-            Self::Completed(sealed) => State::Completed {
-                payload: sealed.payload(),
-            },
-        };
+            expires,
+        } = head;
         Record::new(fingerprint, fence, attempt, state)
             .committed(committed)
             .age(between(first, now))
-            .expires_in(between(now, self.expires()))
+            .expires_in(between(now, expires))
     }
 
     pub(super) fn account(&self) -> Account {
-        let bytes = match self {
-            Self::InFlight(_) => Account::CLAIMED,
-            Self::Completed(sealed) => Account::completed(sealed.payload_length()),
+        let (expires, bytes) = match self {
+            Self::InFlight(flight) => (flight.expires(), Account::CLAIMED),
+            Self::Completed(sealed) => {
+                let (head, payload) = sealed.parts();
+                (head.expires, Account::completed(payload.len()))
+            }
         };
         Account {
             scope: self.scope(),
-            expires: self.expires(),
+            expires,
             bytes,
         }
     }
@@ -199,10 +227,11 @@ impl Slot {
             flight.lease_end.max(now)
         };
         let waiters = mem::take(&mut flight.waiters);
-        *self = Self::Completed(draft.seal(&Head {
+        let head = Head {
             expires,
             ..flight.head
-        }));
+        };
+        *self = Self::Completed(draft.seal(&flight.key, &head));
         (settled, waiters)
     }
 
@@ -236,18 +265,10 @@ impl Slot {
         }
     }
 
-    fn head(&self) -> Head {
-        match self {
-            Self::InFlight(flight) => flight.head,
-            Self::Completed(sealed) => sealed.head(),
-        }
-    }
-
-    /// A live lease keeps a record beyond its retention.
     fn expires(&self) -> Moment {
         match self {
-            Self::InFlight(flight) => flight.head.expires.max(flight.lease_end),
-            Self::Completed(sealed) => sealed.expires(),
+            Self::InFlight(flight) => flight.expires(),
+            Self::Completed(sealed) => sealed.head().expires,
         }
     }
 }
@@ -256,6 +277,7 @@ const REFUSED: (Settled, Waiters) = (Settled::FencedOut, Waiters(None));
 
 /// A record in flight.
 pub(super) struct Flight {
+    key: RecordKey,
     head: Head,
     claim_id: ClaimId,
     /// When the lease was last counted anew.
@@ -271,6 +293,11 @@ impl Flight {
             self.head.attempt,
             between(now, self.lease_end),
         )
+    }
+
+    /// A live lease keeps a record beyond its retention.
+    fn expires(&self) -> Moment {
+        self.head.expires.max(self.lease_end)
     }
 
     fn is_of(&self, owner: &Owner) -> bool {

@@ -11,10 +11,10 @@ use crate::support::{
 };
 
 /// What the documentation of `max_bytes` says of a record without its response.
-const RECORD: usize = 240;
+const RECORD: usize = 192;
 
 /// And of one in flight.
-const CLAIMED: usize = 752;
+const CLAIMED: usize = 704;
 
 async fn is_full(store: &impl Store, number: u64) -> bool {
     matches!(claim(store, &request(key(number))).await, Claim::Full)
@@ -132,7 +132,11 @@ async fn a_payload_makes_room_by_what_is_due_before_it_leaves_a_tombstone() {
     let (_, due) = own(&store, &request_for(key(1), SECOND, SECOND)).await;
     let (_, owner) = own(&store, &request(key(2))).await;
     pass(SECOND - MOMENT).await;
-    let other = Completed::new(Bytes::from(vec![7; 1_264]), Bytes::new(), RETENTION);
+    let other = Completed::new(
+        Bytes::from(vec![7; 2 * CLAIMED - RECORD]),
+        Bytes::new(),
+        RETENTION,
+    );
     assert_eq!(renew(&store, &owner).await, Settled::Applied);
     pass(MOMENT).await;
 

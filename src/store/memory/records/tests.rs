@@ -97,7 +97,7 @@ fn next(random: &mut u64) -> u64 {
 #[test]
 fn a_record_has_one_owner_at_a_time_on_several_threads() {
     let time = Arc::default();
-    let records = visited(shards(), &time);
+    let records = visited(Shards::new(), &time);
     let mut other = *KEY.key();
     other[0] += 1;
     let other = RecordKey::from_parts(*KEY.scope(), other);
@@ -161,7 +161,7 @@ fn a_key_that_meets_another_finds_the_store_full() {
     records.secret = Secret::none();
     let key = |first| {
         let mut key = [0; 32];
-        key[0] = first;
+        key[8] = first;
         RecordKey::from_parts([0; 16], key)
     };
     let (lives, later) = (SECOND * 5, 5_000_000_000);
