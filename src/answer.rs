@@ -17,7 +17,7 @@ use crate::guard::{Ownership, Settlement};
 use crate::key::{Fence, RecordKey};
 use crate::policy::{Reply, Retention};
 use crate::refusal::{Refusal, RefusalCode};
-use crate::snapshot::{REPLAYED, Snapshot};
+use crate::snapshot::{REPLAYED, Snapshot, unmark};
 use crate::store::claim::{Completed, Record, State, TakeOver};
 use crate::store::traits::Store;
 use crate::store::wire;
@@ -176,7 +176,7 @@ pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<Re
     }
     let whole = |body| ResponseBody::whole(Buffered::new(body, None));
     let mut response = rendered.response.map(whole);
-    response.headers_mut().remove(&REPLAYED);
+    unmark(response.headers_mut());
     response
         .extensions_mut()
         .insert(Outcome::from(refusal.code()));

@@ -11,6 +11,7 @@ use http_body::{Body, Frame};
 
 use crate::body::Buffered;
 use crate::drive::within;
+use crate::lines::line;
 
 /// A response body, held as long as that is reasonable.
 pub(crate) enum Captured<R: Body> {
@@ -72,7 +73,7 @@ pub(crate) fn flows(status: StatusCode, headers: &HeaderMap) -> bool {
         b"multipart/x-mixed-replace",
         b"application/x-ndjson",
     ];
-    let media_type = headers.get(CONTENT_TYPE).map(|value| {
+    let media_type = line(headers, &CONTENT_TYPE).map(|value| {
         let value = value.as_bytes();
         value
             .split(|byte| *byte == b';')
@@ -89,7 +90,7 @@ pub(crate) fn flows(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    line(headers, &CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn next_frame<B: Body>(mut body: Pin<&mut B>) -> Option<Result<Frame<B::Data>, B::Error>> {

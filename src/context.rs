@@ -39,79 +39,32 @@ use crate::store::traits::Store;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Idempotency(Arc<Context>);
+pub struct Idempotency(Context);
 
-struct Context {
-    key: IdempotencyKey,
-    record: RecordKey,
-    claim: Option<Claimed>,
-    /// The steps of this attempt, and the types of their values.
-    steps: Mutex<Vec<(RecordKey, TypeId)>>,
+#[derive(Clone)]
+enum Context {
+    Protected(Arc<Claimed>),
+    Unprotected(Arc<(IdempotencyKey, RecordKey)>),
 }
 
-/// What there is only under protection.
+/// What there is only under protection, for the owner of a record and its handler.
 pub(crate) struct Claimed {
+    pub(crate) key: IdempotencyKey,
     /// The layer that has claimed.
     pub(crate) core: Arc<dyn AnyCore>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) owner: Owner,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) attempt: u32,
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) lease: Lease,
+    /// The steps of this attempt, and the types of their values.
+    pub(crate) steps: Mutex<Vec<(RecordKey, TypeId)>>,
 }
 
-impl Idempotency {
-    pub(crate) fn new(key: &str, record: RecordKey, claim: Option<Claimed>) -> Self {
-        Self(Arc::new(Context {
-            key: IdempotencyKey::new(key),
-            record,
-            claim,
-            steps: Mutex::default(),
-        }))
-    }
-
-    /// The key as the [policy](crate::KeyPolicy) accepts it: unquoted, a UUID in lower case, several values joined (see
-    /// [`KeyFrom::json`](crate::KeyFrom::json)).
-    #[must_use]
-    pub fn key(&self) -> &IdempotencyKey {
-        &self.0.key
-    }
-
-    /// 1 the first time; one more each time an earlier attempt was lost, so that the handler may look what
-    /// that one has done.
-    #[must_use]
-    pub fn attempt(&self) -> u32 {
-        self.0.claim.as_ref().map_or(1, |claim| claim.attempt)
-    }
-
-    /// The number of this claim; 0 for a request that runs unprotected.
-    #[must_use]
-    pub fn fence(&self) -> Fence {
-        self.0
-            .claim
-            .as_ref()
-            .map_or(Fence::new(0), |claim| claim.owner.fence())
-    }
-
-    /// `false` where the store failed at the claim and
-    /// [`OnStoreError::RunUnprotected`](crate::OnStoreError::RunUnprotected) let the request run all the same.
-    #[must_use]
-    pub fn is_protected(&self) -> bool {
-        self.0.claim.is_some()
-    }
-
-    /// What there is only under protection.
-    pub(crate) fn claimed(&self) -> Option<&Claimed> {
-        self.0.claim.as_ref()
-    }
-
-    pub(crate) fn record_key(&self) -> &RecordKey {
-        &self.0.record
-    }
-
+impl Claimed {
     /// Whether the values of this step are of that type, as far as this attempt has seen.
     pub(crate) fn is_step_of(&self, step: &RecordKey, type_id: TypeId) -> bool {
-        self.0.steps.with(|steps| {
+        self.steps.with(|steps| {
             let known = steps.iter().find(|(known, _)| known == step);
             let is_known = known.is_some();
             let is_same = known.is_none_or(|(_, known)| *known == type_id);
@@ -121,24 +74,80 @@ impl Idempotency {
             is_same
         })
     }
+}
+
+impl Idempotency {
+    pub(crate) fn protected(claim: Arc<Claimed>) -> Self {
+        Self(Context::Protected(claim))
+    }
+
+    pub(crate) fn unprotected(key: &str, record: RecordKey) -> Self {
+        let key = IdempotencyKey::new(key);
+        Self(Context::Unprotected(Arc::new((key, record))))
+    }
+
+    /// The key as the [policy](crate::KeyPolicy) accepts it: unquoted, a UUID in lower case, several values joined (see
+    /// [`KeyFrom::json`](crate::KeyFrom::json)).
+    #[must_use]
+    pub fn key(&self) -> &IdempotencyKey {
+        match &self.0 {
+            Context::Protected(claim) => &claim.key,
+            Context::Unprotected(request) => &request.0,
+        }
+    }
+
+    /// 1 the first time; one more each time an earlier attempt was lost, so that the handler may look what
+    /// that one has done.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.claimed().map_or(1, |claim| claim.attempt)
+    }
+
+    /// The number of this claim; 0 for a request that runs unprotected.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.claimed()
+            .map_or(Fence::new(0), |claim| claim.owner.fence())
+    }
+
+    /// `false` where the store failed at the claim and
+    /// [`OnStoreError::RunUnprotected`](crate::OnStoreError::RunUnprotected) let the request run all the same.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.claimed().is_some()
+    }
+
+    /// What there is only under protection.
+    pub(crate) fn claimed(&self) -> Option<&Arc<Claimed>> {
+        match &self.0 {
+            Context::Protected(claim) => Some(claim),
+            Context::Unprotected(_) => None,
+        }
+    }
+
+    pub(crate) fn record_key(&self) -> &RecordKey {
+        match &self.0 {
+            Context::Protected(claim) => claim.owner.key(),
+            Context::Unprotected(request) => &request.1,
+        }
+    }
 
     /// Whether a layer that acts has claimed the request.
     pub(crate) fn is_enforced(&self) -> bool {
-        let claim = self.0.claim.as_ref();
-        claim.is_some_and(|claim| claim.core.config().mode == Mode::Enforce)
+        self.claimed()
+            .is_some_and(|claim| claim.core.config().mode == Mode::Enforce)
     }
 
     /// Whether this is a claim of that record, by the layer with these bounds or a clone of it.
     pub(crate) fn is_claim_of(&self, record: &RecordKey, bounds: &Arc<Bounds>) -> bool {
-        let claim = self.0.claim.as_ref();
-        let is_by_it = |claim: &Claimed| Arc::ptr_eq(claim.core.bounds(), bounds);
-        claim.is_some_and(is_by_it) && self.0.record == *record
+        let is_by_it = |claim: &Arc<Claimed>| Arc::ptr_eq(claim.core.bounds(), bounds);
+        self.claimed().is_some_and(is_by_it) && self.record_key() == record
     }
 
     /// Returns when another attempt may own this operation: stop, if that is still possible. Never returns
     /// without protection.
     pub async fn lease_lost(&self) {
-        match &self.0.claim {
+        match self.claimed() {
             Some(claim) => claim.lease.lost().await,
             None => std::future::pending().await,
         }
@@ -147,10 +156,7 @@ impl Idempotency {
     /// Whether another attempt may own this operation by now.
     #[must_use]
     pub fn is_lease_lost(&self) -> bool {
-        self.0
-            .claim
-            .as_ref()
-            .is_some_and(|claim| claim.lease.is_lost())
+        self.claimed().is_some_and(|claim| claim.lease.is_lost())
     }
 
     /// Marks the record: from here on the operation is never run again, whatever happens to this attempt. The
@@ -165,10 +171,10 @@ impl Idempotency {
     /// its key is being freed because the response is not kept: whatever a handler leaves behind comes too late then.
     /// Also for a request that runs unprotected, which has no record.
     pub async fn point_of_no_return(&self) -> Result<(), LeaseLost> {
-        let claim = self.0.claim.as_ref().ok_or(LeaseLost::UNPROTECTED)?;
+        let claim = self.claimed().ok_or(LeaseLost::UNPROTECTED)?;
         let Claimed {
             core, owner, lease, ..
-        } = claim;
+        } = &**claim;
         // What a handler has left behind may come when its key is being freed.
         if lease.is_lost() || !lease.commit() {
             return Err(LeaseLost::FENCED_OUT);
@@ -203,14 +209,14 @@ impl Idempotency {
     /// Once the record has expired and the client uses its key again, the derived key is the same again too.
     #[must_use]
     pub fn child(&self, name: &str) -> ChildKey {
-        self.0.record.child(name)
+        self.record_key().child(name)
     }
 }
 
 impl fmt::Debug for Idempotency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Idempotency")
-            .field("record", &self.0.record)
+            .field("record", self.record_key())
             .field("attempt", &self.attempt())
             .field("fence", &self.fence())
             .finish_non_exhaustive()

@@ -22,13 +22,13 @@ use crate::future::Progress;
 use crate::giving_back::lengthened;
 use crate::guard::{Ended, Ownership, Settlement};
 use crate::identify::{Identity, identify};
-use crate::key::ClaimId;
+use crate::key::{ClaimId, IdempotencyKey};
 use crate::on_lost::OnLost;
 use crate::policy::{Mode, OnStoreError};
 use crate::reconcile::reconcile;
 use crate::refusal::RefusalCode;
 use crate::run::{Readiness, Run, run};
-use crate::snapshot::REPLAYED;
+use crate::snapshot::unmark;
 use crate::store::claim::{Claim, ClaimRequest};
 use crate::store::traits::Store;
 use crate::unowned::{Instead, Unowned, answer_unowned, run_unowned};
@@ -57,18 +57,15 @@ where
         let mut upload = Upload::new(body, &core.bounds);
         let config = &core.config;
 
-        // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
-        let claimed = match identify(&core, &parts, &mut upload).await {
+        let claimed = async {
+            // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
+            let identity = identify(&core, &parts, &mut upload).await?;
             // 2. Claim. From here on the work no longer belongs to the connection.
-            Ok(identity) => {
-                let body = upload.data();
-                let claimed = claim(&core, &progress, &mut service, &parts, body, &identity).await;
-                claimed.map(|ownership| (ownership.context(&identity.key), ownership))
-            }
-            Err(unowned) => Err(unowned),
+            let body = upload.data();
+            claim(&core, &progress, &mut service, &parts, body, identity).await
         };
-        let (context, ownership) = match claimed {
-            Ok(claimed) => claimed,
+        let ownership = match claimed.await {
+            Ok(ownership) => ownership,
             Err(unowned) => {
                 return match answer_unowned(config, &progress, &mut parts, unowned) {
                     Ok(answer) => Ok(answer),
@@ -81,7 +78,7 @@ where
         };
 
         // 3. Run, and hold the response. The lease is renewed beside both.
-        parts.extensions.insert(context);
+        parts.extensions.insert(ownership.context());
         let is_head = parts.method == Method::HEAD;
         let (body, share) = upload.into_body();
         let request = Request::from_parts(parts, body);
@@ -131,7 +128,7 @@ where
             if let Ended::ByHandler(payload) = &ended {
                 captured = as_recorded(config, &mut head, captured, payload);
             }
-            head.headers.remove(&REPLAYED);
+            unmark(&mut head.headers);
             head.extensions.insert(Outcome::Executed { recorded });
         }
         let response = Response::from_parts(
@@ -158,100 +155,121 @@ where
 const MOST_OTHER_TERMS: u32 = 8;
 
 /// Claims the record of a request, or says what happens instead.
-async fn claim<S, St>(
+fn claim<S, St>(
     core: &Arc<Core<St>>,
     progress: &Arc<Progress>,
     service: &mut Readiness<S>,
     parts: &Parts,
     body: &[u8],
-    identity: &Identity<'_>,
-) -> Result<Ownership<St>, Unowned>
+    identity: Identity<'_>,
+) -> impl Future<Output = Result<Ownership<St>, Unowned>>
 where
     S: Clone,
     St: Store,
 {
-    let config = &core.config;
-    let record_key = Some(identity.record_key);
-    let unowned = |instead| Unowned {
-        record_key,
-        instead,
-    };
-    let refused = |code| unowned(Instead::Refuse(config.refusal(code)));
-    let mut fingerprint = identity.fingerprint;
-    let mut other_terms = 0;
-    let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
-    loop {
-        if !core.has_room() {
-            return Err(refused(RefusalCode::Overloaded));
-        }
-        let (lease, retention) = (config.lease(), config.retention);
-        let (key, id) = (identity.record_key, ClaimId::unique());
-        let claim = ClaimRequest::new(key, id, fingerprint, lease, retention)
-            .with_take_over(config.take_over());
-        let sent_at = Instant::now();
-        let running = core.bounds.take(|bounds| &bounds.executions, 1);
-        progress.hold();
-        let record = match core.claim(&claim, sent_at).await {
-            Ok(Claim::Owned(owned)) => {
-                let (core, progress) = (Arc::clone(core), Arc::clone(progress));
-                let ownership = Ownership::new(core, progress, &claim, owned, sent_at, running);
-                // Answered late, or by a store that gives less: renewed before anything is done under it.
-                // Boxed, here and below: each would be the largest part of every exchange, and happens to few.
-                let ownership = if ownership.is_short() {
-                    let renewed = Box::pin(lengthened(ownership)).await;
-                    renewed.map_err(|refusal| unowned(Instead::Refuse(refusal)))?
-                } else {
-                    ownership
-                };
-                // An attempt before this one was lost: did it do what it was to do?
-                let ownership = match &config.on_lost {
-                    OnLost::Reconcile(hook) if ownership.attempt() > 1 => {
-                        let asked = reconcile(config, hook, ownership, parts, body, identity);
-                        Box::pin(asked).await.map_err(unowned)?
-                    }
-                    _ => ownership,
-                };
-                return Ok(ownership);
+    async move {
+        let config = &core.config;
+        let record_key = Some(identity.record_key);
+        let unowned = |instead| Unowned {
+            record_key,
+            instead,
+        };
+        let refused = |code| unowned(Instead::Refuse(config.refusal(code)));
+        let mut fingerprint = identity.fingerprint;
+        let mut other_terms = 0;
+        let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
+        loop {
+            if !core.has_room() {
+                return Err(refused(RefusalCode::Overloaded));
             }
-            Ok(Claim::Existing(record)) => record,
-            Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
-            Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
-            Err(failure) => {
-                let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
-                let run = config.on_store_error == OnStoreError::RunUnprotected;
-                if !run || !failure.is_outage() || progress.is_client_gone() {
-                    return Err(unowned(Instead::Refuse(refusal)));
+            let (lease, retention) = (config.lease(), config.retention);
+            let (key, id) = (identity.record_key, ClaimId::unique());
+            let claim = ClaimRequest::new(key, id, fingerprint, lease, retention)
+                .with_take_over(config.take_over());
+            let sent_at = Instant::now();
+            let running = core.bounds.take(|bounds| &bounds.executions, 1);
+            progress.hold();
+            let record = match core.claim(&claim, sent_at).await {
+                Ok(Claim::Owned(owned)) => {
+                    let doubtful = {
+                        let key = IdempotencyKey::new(&identity.key);
+                        let (core, progress) = (Arc::clone(core), Arc::clone(progress));
+                        let ownership =
+                            Ownership::new(core, progress, key, &claim, owned, sent_at, running);
+                        let asks = matches!(config.on_lost, OnLost::Reconcile(_));
+                        if !ownership.is_short() && !(asks && ownership.attempt() > 1) {
+                            return Ok(ownership);
+                        }
+                        // Boxed: it would be the largest part of every exchange, and happens to few.
+                        Box::pin(made_sure(ownership, parts, body, &identity))
+                    };
+                    return doubtful.await.map_err(unowned);
                 }
-                let context = Idempotency::new(&identity.key, identity.record_key, None);
-                return Err(unowned(Instead::RunUnprotected(context, failure.reason)));
-            }
-        };
-        drop(running);
+                Ok(Claim::Existing(record)) => record,
+                Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
+                Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
+                Err(failure) => {
+                    let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
+                    let run = config.on_store_error == OnStoreError::RunUnprotected;
+                    if !run || !failure.is_outage() || progress.is_client_gone() {
+                        return Err(unowned(Instead::Refuse(refusal)));
+                    }
+                    let context = Idempotency::unprotected(&identity.key, identity.record_key);
+                    return Err(unowned(Instead::RunUnprotected(context, failure.reason)));
+                }
+            };
+            drop(running);
 
-        // A record that another release of this crate wrote is claimed again in its own terms.
-        let version = record.fingerprint().version();
-        if version != fingerprint.version() {
-            let policy = &config.fingerprint;
-            match fingerprint_of_version(version, policy, parts, body) {
-                Ok(in_its_terms) if other_terms < MOST_OTHER_TERMS => fingerprint = in_its_terms,
-                Ok(_) => return Err(refused(RefusalCode::RecordUnreadable)),
-                Err(code) => return Err(refused(code)),
+            // A record that another release of this crate wrote is claimed again in its own terms.
+            let version = record.fingerprint().version();
+            if version != fingerprint.version() {
+                let policy = &config.fingerprint;
+                match fingerprint_of_version(version, policy, parts, body) {
+                    Ok(in_its_terms) if other_terms < MOST_OTHER_TERMS => {
+                        fingerprint = in_its_terms
+                    }
+                    Ok(_) => return Err(refused(RefusalCode::RecordUnreadable)),
+                    Err(code) => return Err(refused(code)),
+                }
+                other_terms += 1;
+                continue;
             }
-            other_terms += 1;
-            continue;
-        }
-        let (fence, refusal) = match judge(config, &record, &fingerprint) {
-            Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
-            Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
-            Verdict::Busy(fence, refusal) => (fence, refusal),
-        };
+            let (fence, refusal) = match judge(config, &record, &fingerprint) {
+                Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
+                Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
+                Verdict::Busy(fence, refusal) => (fence, refusal),
+            };
 
-        // Wait: without a claim, without readiness, and only as long as somebody listens.
-        if progress.is_client_gone() || !patience.begins(identity.record_key, fence) {
-            return Err(unowned(Instead::Refuse(refusal)));
+            // Wait: without a claim, without readiness, and only as long as somebody listens.
+            if progress.is_client_gone() || !patience.begins(identity.record_key, fence) {
+                return Err(unowned(Instead::Refuse(refusal)));
+            }
+            progress.let_go();
+            service.give_up();
+            Box::pin(patience.wait(&*core.store, fence)).await;
         }
-        progress.let_go();
-        service.give_up();
-        Box::pin(patience.wait(&*core.store, fence)).await;
+    }
+}
+
+/// An ownership that is good enough to begin with, or what happens instead.
+async fn made_sure<St: Store>(
+    ownership: Ownership<St>,
+    parts: &Parts,
+    body: &[u8],
+    identity: &Identity<'_>,
+) -> Result<Ownership<St>, Instead> {
+    // Answered late, or by a store that gives less: renewed before anything is done under it.
+    let ownership = if ownership.is_short() {
+        lengthened(ownership).await.map_err(Instead::Refuse)?
+    } else {
+        ownership
+    };
+    // An attempt before this one was lost: did it do what it was to do?
+    let core = Arc::clone(ownership.core());
+    match &core.config.on_lost {
+        OnLost::Reconcile(hook) if ownership.attempt() > 1 => {
+            reconcile(&core.config, hook, ownership, parts, body, identity).await
+        }
+        _ => Ok(ownership),
     }
 }

@@ -288,11 +288,23 @@ fn json(pieces: &[Piece<'_>]) -> Vec<u8> {
     for piece in pieces {
         match piece {
             Raw(raw) => json.extend_from_slice(raw.as_bytes()),
+            Text(text) if is_plain(text) => {
+                json.push(b'"');
+                json.extend_from_slice(text.as_bytes());
+                json.push(b'"');
+            }
             // Neither a string nor a vector refuses anything.
             Text(text) => drop(serde_json::to_writer(&mut json, text)),
         }
     }
     json
+}
+
+/// Whether nothing of it has to be escaped. All bytes are looked at, many at once.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |all, byte| {
+        all & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
+    })
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Bytes> {

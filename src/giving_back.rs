@@ -11,6 +11,7 @@ use crate::clock;
 use crate::drive::until;
 use crate::future::Progress;
 use crate::guard::Ownership;
+use crate::key::IdempotencyKey;
 use crate::pause::Pause;
 use crate::policy::{Mode, OnStoreError};
 use crate::refusal::{Refusal, RefusalCode};
@@ -82,7 +83,10 @@ impl<St: Store> Core<St> {
             let again = request.clone().with_lease(lease);
             match until(over, self.ask(&again)).await {
                 Some(Ok(Claim::Owned(owned))) => {
-                    let claim = Ownership::new(self, progress, &request, owned, sent_at, running);
+                    // No handler sees the key.
+                    let key = IdempotencyKey::new("");
+                    let claim =
+                        Ownership::new(self, progress, key, &request, owned, sent_at, running);
                     claim.give_up().await;
                     return;
                 }

@@ -3,13 +3,15 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::lines::line;
+
 pub(crate) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// `application/grpc`, `application/grpc+proto` and the like. gRPC-Web has its trailers in the body: it is not meant.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     const MEDIA_TYPE: &[u8] = b"application/grpc";
 
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let content_type = line(headers, &CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type
         .and_then(|value| value.split_at_checked(MEDIA_TYPE.len()))
         .is_some_and(|(media_type, rest)| {

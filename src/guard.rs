@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
@@ -16,9 +16,8 @@ use crate::context::{Claimed, Idempotency};
 use crate::drive::{caught, within};
 use crate::entrusted::Trust;
 use crate::event::{Event, Warning};
-use crate::fingerprint::Fingerprint;
 use crate::future::Progress;
-use crate::key::RecordKey;
+use crate::key::{IdempotencyKey, RecordKey};
 use crate::lease::Lease;
 use crate::pause::Pause;
 use crate::renewals::Renewals;
@@ -65,9 +64,6 @@ impl Ended {
 /// Dropped before it was settled, it settles beside whatever goes on; where no runtime does, the lease does the rest.
 pub(crate) struct Ownership<St: Store> {
     renewals: Renewals<St>,
-    progress: Arc<Progress>,
-    fingerprint: Fingerprint,
-    attempt: u32,
     started: AtomicBool,
     decided: Option<Settlement>,
     ended: bool,
@@ -78,20 +74,24 @@ impl<St: Store> Ownership<St> {
     pub(crate) fn new(
         core: Arc<Core<St>>,
         progress: Arc<Progress>,
+        key: IdempotencyKey,
         request: &ClaimRequest,
         owned: Owned,
         sent_at: Instant,
         running: Share,
     ) -> Self {
-        Self {
-            renewals: Renewals {
-                core,
-                owner: Owner::new(*request.key(), owned.fence(), request.claim_id()),
-                lease: Arc::new(Lease::new(request.lease(), sent_at, owned.lease_left())),
-            },
+        let claim = Arc::new(Claimed {
+            key,
+            core: Arc::<Core<St>>::clone(&core),
             progress,
+            owner: Owner::new(*request.key(), owned.fence(), request.claim_id()),
             fingerprint: *request.fingerprint(),
             attempt: owned.attempt(),
+            lease: Lease::new(request.lease(), sent_at, owned.lease_left()),
+            steps: Mutex::default(),
+        });
+        Self {
+            renewals: Renewals { core, claim },
             started: AtomicBool::new(false),
             decided: None,
             ended: false,
@@ -103,52 +103,47 @@ impl<St: Store> Ownership<St> {
         &self.renewals.core
     }
 
+    fn claim(&self) -> &Claimed {
+        &self.renewals.claim
+    }
+
     pub(crate) fn attempt(&self) -> u32 {
-        self.attempt
+        self.claim().attempt
     }
 
     pub(crate) fn record_key(&self) -> &RecordKey {
-        self.renewals.owner.key()
+        self.claim().owner.key()
     }
 
     /// Whether the key is freed: no handler has committed itself, as far as that is known, and from here on none does.
     pub(crate) fn frees(&self) -> bool {
-        let asked = self.core().config.take_over() == TakeOver::Always && self.attempt > 1;
-        !asked && self.renewals.lease.free()
+        let asked = self.core().config.take_over() == TakeOver::Always && self.attempt() > 1;
+        !asked && self.claim().lease.free()
     }
 
     /// Whether anybody waits for the answer.
     pub(crate) fn is_client_gone(&self) -> bool {
-        self.progress.is_client_gone()
+        self.claim().progress.is_client_gone()
     }
 
     /// Whether another attempt may own the record by now.
     pub(crate) fn is_lost(&self) -> bool {
-        self.renewals.lease.is_lost()
+        self.claim().lease.is_lost()
     }
 
     /// Returns when another attempt may own the record.
     pub(crate) async fn lost(&self) {
-        self.renewals.lease.lost().await;
+        self.claim().lease.lost().await;
     }
 
     /// Whether too little is left of the lease to begin with.
     pub(crate) fn is_short(&self) -> bool {
-        self.renewals.lease.is_short()
+        self.claim().lease.is_short()
     }
 
     /// The handler's view of this ownership.
-    pub(crate) fn context(&self, key: &str) -> Idempotency {
-        let core: Arc<Core<St>> = Arc::clone(self.core());
-        let claimed = Claimed {
-            core,
-            progress: Arc::clone(&self.progress),
-            owner: self.renewals.owner,
-            fingerprint: self.fingerprint,
-            attempt: self.attempt,
-            lease: Arc::clone(&self.renewals.lease),
-        };
-        Idempotency::new(key, *self.renewals.owner.key(), Some(claimed))
+    pub(crate) fn context(&self) -> Idempotency {
+        Idempotency::protected(Arc::clone(&self.renewals.claim))
     }
 
     pub(crate) fn has_started(&self) -> bool {
@@ -173,50 +168,48 @@ impl<St: Store> Ownership<St> {
     /// Settles, unless a transaction of the handler's has done so.
     pub(crate) fn settle(mut self, settlement: Settlement) -> impl Future<Output = Ended> {
         self.decided = Some(settlement);
-        self.settle_as_decided()
-    }
-
-    async fn settle_as_decided(mut self) -> Ended {
-        if let Some(payload) = self.by_handler().await {
-            self.ends(Settled::Applied);
-            return Ended::ByHandler(payload);
-        }
-        if self.has_started() {
-            // Who blocked its thread hears of it only now.
-            self.renewals.tell_of_loss();
-        }
-        let first_try = self.core().answered(apply(&self.renewals, self.decided()));
-        let ends_lease = matches!(self.decided(), Settlement::Abandon);
-        let first_try = self.renewals.settling(ends_lease, first_try).await;
-        let reason = match first_try {
-            Ok(settled) => {
-                // A COMMIT may have been under way until this came.
-                if let Some(payload) = self.by_handler().await {
-                    self.ends(Settled::Applied);
-                    return Ended::ByHandler(payload);
-                }
-                self.ends(settled);
-                return Ended::As(settled);
+        async move {
+            if let Some(payload) = self.by_handler().await {
+                self.ends(Settled::Applied);
+                return Ended::ByHandler(payload);
             }
-            Err(reason) => reason,
-        };
-        self.warn(Warning::NotRecorded, Some(reason));
-        let bounds = &self.core().bounds;
-        let unsettled = (
-            bounds.take(|bounds| &bounds.unsettled, 1),
-            bounds.take(|bounds| &bounds.unsettled_bytes, self.decided().bytes()),
-        );
-        let progress = Arc::clone(&self.progress);
-        progress.spawn(async move {
-            let _unsettled = unsettled;
-            self.settle_in_the_end().await;
-        });
-        Ended::Later
+            if self.has_started() {
+                // Who blocked its thread hears of it only now.
+                self.renewals.tell_of_loss();
+            }
+            let first_try = self.core().answered(apply(&self.renewals, self.decided()));
+            let ends_lease = matches!(self.decided(), Settlement::Abandon);
+            let first_try = self.renewals.settling(ends_lease, first_try).await;
+            let reason = match first_try {
+                Ok(settled) => {
+                    // A COMMIT may have been under way until this came.
+                    if let Some(payload) = self.by_handler().await {
+                        self.ends(Settled::Applied);
+                        return Ended::ByHandler(payload);
+                    }
+                    self.ends(settled);
+                    return Ended::As(settled);
+                }
+                Err(reason) => reason,
+            };
+            self.warn(Warning::NotRecorded, Some(reason));
+            let bounds = &self.core().bounds;
+            let unsettled = (
+                bounds.take(|bounds| &bounds.unsettled, 1),
+                bounds.take(|bounds| &bounds.unsettled_bytes, self.decided().bytes()),
+            );
+            let progress = Arc::clone(&self.claim().progress);
+            progress.spawn(async move {
+                let _unsettled = unsettled;
+                self.settle_in_the_end().await;
+            });
+            Ended::Later
+        }
     }
 
     /// What a transaction of the handler's has recorded.
     async fn by_handler(&self) -> Option<Bytes> {
-        match self.renewals.lease.entrusted.get() {
+        match self.claim().lease.entrusted.get() {
             Trust::Nothing => None,
             Trust::Committed(payload) => Some(payload),
             // Boxed: it would be a large part of every exchange, and happens to few.
@@ -228,7 +221,7 @@ impl<St: Store> Ownership<St> {
     ///
     /// Fences do not repeat where transactions are: a completed record with the fence of this claim was completed by it.
     async fn look_for_completion(&self) -> Option<Bytes> {
-        let (core, owner) = (self.core(), &self.renewals.owner);
+        let (core, owner) = (self.core(), &self.claim().owner);
         let look = caught(core.store.inspect(owner.key()));
         let Some(Ok(Ok(Some(record)))) = within(core.config.store_timeout, look).await else {
             return None;
@@ -239,7 +232,7 @@ impl<St: Store> Ownership<St> {
         if record.fence() != owner.fence() {
             return None;
         }
-        self.renewals.lease.entrusted.commit(payload.clone());
+        self.claim().lease.entrusted.commit(payload.clone());
         Some(payload.clone())
     }
 
@@ -286,7 +279,7 @@ impl<St: Store> Ownership<St> {
         self.ended = true;
         match settled {
             Settled::Applied | Settled::Tombstoned => {
-                let (core, owner) = (self.core(), &self.renewals.owner);
+                let (core, owner) = (self.core(), &self.claim().owner);
                 if core.bounds.waiters.load(Ordering::Relaxed) > 0 {
                     core.waiting.ended(owner.key(), owner.fence());
                 }
@@ -311,7 +304,7 @@ impl<St: Store> Ownership<St> {
     /// A handler that started may have done something: abandoned. A claim whose handler never started is
     /// forgotten, unless there was an attempt before: then its fingerprint and count stay.
     fn without_outcome(&self) -> Settlement {
-        if self.attempt == 1 && !self.has_started() {
+        if self.attempt() == 1 && !self.has_started() {
             Settlement::Release
         } else {
             Settlement::Abandon
@@ -323,8 +316,8 @@ async fn apply<St: Store>(
     renewals: &Renewals<St>,
     settlement: &Settlement,
 ) -> Result<Settled, StoreError> {
-    let Renewals { core, owner, lease } = renewals;
-    let store = &*core.store;
+    let Renewals { core, claim } = renewals;
+    let (store, Claimed { owner, lease, .. }) = (&*core.store, &**claim);
     // What a handler has left behind is to know that another attempt may begin.
     if !matches!(settlement, Settlement::Complete(_)) {
         lease.lose();
@@ -343,7 +336,7 @@ async fn apply<St: Store>(
 
 impl<St: Store> Drop for Ownership<St> {
     fn drop(&mut self) {
-        if self.ended || self.renewals.lease.entrusted.is_committed() {
+        if self.ended || self.claim().lease.entrusted.is_committed() {
             return;
         }
         let settlement = (self.decided.take()).unwrap_or_else(|| self.without_outcome());
@@ -362,7 +355,7 @@ impl<St: Store> Drop for Ownership<St> {
         if let Ok(Some(settling)) = slow {
             let core = Arc::clone(self.core());
             let unsettled = core.bounds.take(|bounds| &bounds.unsettled, 1);
-            self.progress.spawn(async move {
+            self.claim().progress.spawn(async move {
                 let _unsettled = unsettled;
                 let _ = core.answered(settling).await;
             });

@@ -304,8 +304,9 @@ impl Framed {
     }
 
     /// The hash of what there is so far, which goes on.
-    pub(crate) fn into_hash(self) -> Sha256 {
-        self.hash.chain_update(&self.gathered[..self.length])
+    pub(crate) fn into_hash(mut self) -> Sha256 {
+        self.hash.update(&self.gathered[..self.length]);
+        self.hash
     }
 
     pub(crate) fn finish(self) -> [u8; 32] {

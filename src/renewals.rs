@@ -8,26 +8,24 @@ use tokio::time::Instant;
 
 use crate::claiming::Core;
 use crate::clock;
+use crate::context::Claimed;
 use crate::drive::beside;
 use crate::event::{Event, Warning};
-use crate::lease::Lease;
-use crate::store::claim::{Owner, Settled};
+use crate::store::claim::Settled;
 use crate::store::error::Reason;
 use crate::store::traits::Store;
 
 /// What keeps one claim alive.
 pub(crate) struct Renewals<St> {
     pub(crate) core: Arc<Core<St>>,
-    pub(crate) owner: Owner,
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) claim: Arc<Claimed>,
 }
 
 impl<St> Clone for Renewals<St> {
     fn clone(&self) -> Self {
         Self {
             core: Arc::clone(&self.core),
-            owner: self.owner,
-            lease: Arc::clone(&self.lease),
+            claim: Arc::clone(&self.claim),
         }
     }
 }
@@ -64,7 +62,7 @@ impl<St: Store> Renewals<St> {
             if ends_lease {
                 return pending().await;
             }
-            let mut renew_at = self.lease.renew_at();
+            let mut renew_at = self.claim.lease.renew_at();
             while !matches!(
                 self.renew_at(renew_at).await,
                 Ok(Settled::FencedOut | Settled::Missing)
@@ -77,11 +75,13 @@ impl<St: Store> Renewals<St> {
 
     /// Renews once; `Err` where the store failed.
     pub(crate) async fn renew(&self) -> Result<Settled, Reason> {
-        let (lease, committed) = (&self.lease, self.lease.is_committed());
+        let (lease, committed) = (&self.claim.lease, self.claim.lease.is_committed());
         let sent_at = Instant::now();
         let renewal = async {
             let store = &*self.core.store;
-            store.renew(&self.owner, lease.length(), committed).await
+            store
+                .renew(&self.claim.owner, lease.length(), committed)
+                .await
         };
         match self.core.answered(renewal).await {
             Ok(settled @ (Settled::Applied | Settled::Tombstoned)) => {
@@ -110,14 +110,14 @@ impl<St: Store> Renewals<St> {
 
     /// When the first turn is due.
     fn first(&self) -> Instant {
-        let renew_at = self.lease.renew_at();
+        let renew_at = self.claim.lease.renew_at();
         self.stop().map_or(renew_at, |stop| stop.min(renew_at))
     }
 
     /// Does what is due; says when the next turn is, if there is one.
     async fn turn(&self) -> Option<Instant> {
         let stop = self.stop();
-        if self.lease.entrusted.is_committed() {
+        if self.claim.lease.entrusted.is_committed() {
             return None;
         }
         let is_over = stop.is_some_and(|stop| Instant::now() >= stop);
@@ -131,7 +131,7 @@ impl<St: Store> Renewals<St> {
                 }
             };
         if is_over {
-            self.lease.lose();
+            self.claim.lease.lose();
         }
         self.tell_of_loss();
         let next = self.next();
@@ -141,7 +141,7 @@ impl<St: Store> Renewals<St> {
     /// Warns where the lease is lost, once.
     pub(crate) fn tell_of_loss(&self) {
         let is_heard = self.core.config.observer.is_some();
-        if is_heard && self.lease.is_lost() && self.lease.is_first_to_tell() {
+        if is_heard && self.claim.lease.is_lost() && self.claim.lease.is_first_to_tell() {
             self.warn(Warning::LeaseLost, None);
         }
     }
@@ -149,7 +149,7 @@ impl<St: Store> Renewals<St> {
     /// When an execution is over its time.
     fn stop(&self) -> Option<Instant> {
         let limit = self.core.config.max_execution;
-        limit.map(|limit| clock::later(self.lease.claimed_at(), limit))
+        limit.map(|limit| clock::later(self.claim.lease.claimed_at(), limit))
     }
 
     async fn renew_at(&self, moment: Instant) -> Result<Settled, Reason> {
@@ -161,16 +161,16 @@ impl<St: Store> Renewals<St> {
     /// not renewed is tried soon.
     fn next(&self) -> Instant {
         let soon = clock::later(Instant::now(), self.soon());
-        self.lease.renew_at().max(soon)
+        self.claim.lease.renew_at().max(soon)
     }
 
     /// A moment, as leases go.
     fn soon(&self) -> Duration {
-        (self.lease.length() / 12).max(Duration::from_millis(1))
+        (self.claim.lease.length() / 12).max(Duration::from_millis(1))
     }
 
     fn warn(&self, warning: Warning, reason: Option<Reason>) {
-        let event = || Event::warning_of(warning, Some(*self.owner.key())).because(reason);
+        let event = || Event::warning_of(warning, Some(*self.claim.owner.key())).because(reason);
         self.core.config.report(event);
     }
 }

@@ -1,9 +1,11 @@
 //! One run of the service: until it is ready, through its call, to a response that is held or flows.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn, ready};
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body;
 use tower::Service;
@@ -81,13 +83,15 @@ pub(crate) enum Run<R: Body, E> {
     NotStarted,
 }
 
-pub(crate) async fn run<S, St, B, R>(
+/// Futures one behind the other, and not an async function: the request is in the first, its answer in the second, and
+/// neither is held twice.
+pub(crate) fn run<S, St, B, R>(
     config: &Config,
     progress: &Progress,
     ownership: &Ownership<St>,
     service: Readiness<S>,
     request: Request<RequestBody<B>>,
-) -> Run<R, S::Error>
+) -> impl Future<Output = Run<R, S::Error>>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
     St: Store,
@@ -107,31 +111,27 @@ where
             None => Err(Run::NotStarted),
         }
     });
-    let (head, body) = match handler.await {
-        Ok(Ok(response)) => response.into_parts(),
-        Ok(Err(run)) => return run,
-        Err(panic) => return Run::Panicked(panic),
-    };
-    let keep = head.extensions.get().unwrap_or(&config.keep);
-    if matches!(keep, Keep::Stream) || flows(head.status, &head.headers) {
-        let rest = Box::pin(body);
-        return Run::Responded(head, Captured::Flowing(Buffered::default(), rest));
-    }
-    // RFC 9110, section 8.6: an answer to HEAD and a 304 tell the length of a body that they do not have.
-    let told = match head.status {
-        StatusCode::NOT_MODIFIED => None,
-        _ if is_head => None,
-        _ => content_length(&head.headers),
-    };
-    match caught(capture(
-        body,
-        told,
-        config.max_kept_response,
-        config.hold_for,
-    ))
-    .await
-    {
-        Ok(captured) => Run::Responded(head, captured),
-        Err(panic) => Run::Panicked(panic),
-    }
+    handler.then(move |handled| {
+        let (head, body) = match handled {
+            Ok(Ok(response)) => response.into_parts(),
+            Ok(Err(run)) => return Either::Left(ready(run)),
+            Err(panic) => return Either::Left(ready(Run::Panicked(panic))),
+        };
+        let keep = head.extensions.get().unwrap_or(&config.keep);
+        if matches!(keep, Keep::Stream) || flows(head.status, &head.headers) {
+            let rest = Captured::Flowing(Buffered::default(), Box::pin(body));
+            return Either::Left(ready(Run::Responded(head, rest)));
+        }
+        // RFC 9110, section 8.6: an answer to HEAD and a 304 tell the length of a body that they do not have.
+        let told = match head.status {
+            StatusCode::NOT_MODIFIED => None,
+            _ if is_head => None,
+            _ => content_length(&head.headers),
+        };
+        let capture = capture(body, told, config.max_kept_response, config.hold_for);
+        Either::Right(caught(capture).map(|captured| match captured {
+            Ok(captured) => Run::Responded(head, captured),
+            Err(panic) => Run::Panicked(panic),
+        }))
+    })
 }

@@ -7,9 +7,17 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::body::Buffered;
+use crate::lines::line;
 
 /// `Idempotent-Replayed: true` stands on every replay and on nothing else.
 pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Takes that away from what is no replay.
+pub(crate) fn unmark(headers: &mut HeaderMap) {
+    if line(headers, &REPLAYED).is_some() {
+        headers.remove(&REPLAYED);
+    }
+}
 
 /// A record's content, decoded.
 pub(crate) enum Snapshot {
@@ -46,7 +54,7 @@ impl HeaderRules {
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-        let has_options = headers.contains_key(CONNECTION);
+        let has_options = line(headers, &CONNECTION).is_some();
         headers.iter().filter(move |(name, _)| {
             self.keeps(name) && !(has_options && is_named_by_connection(headers, name))
         })
@@ -71,7 +79,7 @@ impl HeaderRules {
 
     /// The `Location`, where it is kept.
     pub(crate) fn location<'a>(&'a self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        let location = headers.get(LOCATION)?;
+        let location = line(headers, &LOCATION)?;
         let keeps = self.keeps(&LOCATION) && !is_named_by_connection(headers, &LOCATION);
         keeps.then_some(location)
     }

@@ -93,7 +93,7 @@ impl Idempotency {
     {
         let claim = self.claimed().ok_or(StepError::Unprotected)?;
         let key = self.record_key().step(name);
-        if !self.is_step_of(&key, TypeId::of::<T>()) {
+        if !claim.is_step_of(&key, TypeId::of::<T>()) {
             return Err(StepError::OtherType);
         }
         let core = Arc::new(claim.core.boxed());
@@ -176,8 +176,10 @@ async fn claim_step<E>(
         sent.is_answered = true;
         let record = match answer {
             Ok(Claim::Owned(owned)) => {
+                let key = claim.key.clone();
                 let (core, progress) = (Arc::clone(core), Arc::clone(&claim.progress));
-                let ownership = Ownership::new(core, progress, &request, owned, sent_at, running);
+                let ownership =
+                    Ownership::new(core, progress, key, &request, owned, sent_at, running);
                 if !ownership.is_short() {
                     return Ok(Step::Mine(Box::new(ownership)));
                 }

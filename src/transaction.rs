@@ -16,7 +16,6 @@ use crate::body::{Buffered, ResponseBody};
 use crate::capture::{Captured, capture, content_length, flows};
 use crate::claiming::panicked;
 use crate::context::{Claimed, Idempotency};
-use crate::lease::Lease;
 use crate::shield::shielded;
 use crate::store::error::{BoxError, StoreError};
 use crate::store::statement::Statement;
@@ -84,12 +83,12 @@ impl Idempotency {
             statement,
             response: Response::from_parts(head, body),
             payload: completed.payload().clone(),
-            lease: Arc::clone(&claim.lease),
+            claim: Arc::clone(claim),
         })
     }
 
     /// The claim, where it still holds.
-    fn transactional<E>(&self) -> Result<&Claimed, TransactionError<E>> {
+    fn transactional<E>(&self) -> Result<&Arc<Claimed>, TransactionError<E>> {
         let claim = self.claimed().ok_or(TransactionError::Unprotected)?;
         if claim.lease.is_lost() {
             return Err(TransactionError::LeaseLost);
@@ -104,7 +103,7 @@ pub struct Completion<B: Body> {
     statement: Statement,
     response: Response<ResponseBody<B>>,
     payload: Bytes,
-    lease: Arc<Lease>,
+    claim: Arc<Claimed>,
 }
 
 impl<B: Body> Completion<B> {
@@ -117,14 +116,14 @@ impl<B: Body> Completion<B> {
 
     /// The response, once COMMIT has been answered. Where that is not known answer with an error: the layer looks.
     pub fn committed(self) -> Response<ResponseBody<B>> {
-        self.lease.entrusted.commit(self.payload);
+        self.claim.lease.entrusted.commit(self.payload);
         self.response
     }
 
     /// Its transaction was rolled back: it is not run again.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     fn rolled_back(self) {
-        self.lease.entrusted.take_back();
+        self.claim.lease.entrusted.take_back();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::key::RecordKey;
 use crate::policy::Mode;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::run::Readiness;
-use crate::snapshot::REPLAYED;
+use crate::snapshot::unmark;
 use crate::store::error::Reason;
 use crate::upload::Upload;
 
@@ -110,7 +110,7 @@ where
     let _share = is_unprotected.then_some(share);
     let mut response = service.call(Request::from_parts(parts, body)).await?;
     if is_unprotected {
-        response.headers_mut().remove(&REPLAYED);
+        unmark(response.headers_mut());
         response.extensions_mut().insert(Outcome::Unprotected);
     }
     Ok(response)

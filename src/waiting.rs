@@ -26,7 +26,8 @@ pub(crate) struct Patience<'a> {
     room: &'a Arc<WaitingRoom>,
     at_most: Duration,
     deadline: Option<Instant>,
-    place: Option<(Waiter, Share)>,
+    /// Boxed, because few requests wait.
+    place: Option<Box<(Waiter, Share)>>,
     waited_for: Option<Fence>,
 }
 
@@ -67,7 +68,7 @@ impl<'a> Patience<'a> {
                 .bounds
                 .take_within(|bounds| &bounds.waiters, 1, max_waiters);
             let waiter = self.room.enter(key, fence, max_waiters_per_key);
-            self.place = waiter.zip(in_all);
+            self.place = waiter.zip(in_all).map(Box::new);
         }
         let deadline = self
             .deadline
@@ -78,9 +79,10 @@ impl<'a> Patience<'a> {
     /// Waits for the owner with this fence to end, or for the time to be over: then it is worth one last claim,
     /// because whoever watches the store may have missed the end.
     pub(crate) async fn wait(&mut self, store: &impl Store, fence: Fence) {
-        let (Some((waiter, _)), Some(deadline)) = (&self.place, self.deadline) else {
+        let (Some(place), Some(deadline)) = (&self.place, self.deadline) else {
             return;
         };
+        let waiter = &place.0;
         if self.waited_for.replace(fence) == Some(fence) {
             // The store called too early; it may do so again.
             let pause = clock::later(Instant::now(), Duration::from_millis(20));
