@@ -273,7 +273,7 @@ async fn of_records() {
 #[tokio::test(start_paused = true)]
 async fn of_bytes_of_records() {
     // Three that run fit, and not a fourth.
-    let world = World::new(MemoryStore::new().max_bytes(4 * 704 - 1), |layer| layer);
+    let world = World::new(MemoryStore::new().max_bytes(4 * 736 - 1), |layer| layer);
 
     full(3)
         .holds(

@@ -33,9 +33,9 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Bytes of memory for a record without its payload: the entry of the map (29 to 57, by how full
-    /// the map is), the entry of the expiry (12 to 26), the head and what the allocator adds (113).
-    const RECORD: usize = 192;
+    /// Bytes of memory for a record without its payload: the entry of the map (29 to 57 while it grows, up to twice as
+    /// much where records come and go), the entry of the expiry (12 to 26), the head and what the allocator adds (113).
+    const RECORD: usize = 224;
 
     /// Bytes of payload that a claim makes sure of: the tombstone fits.
     const RESERVE: usize = 512;

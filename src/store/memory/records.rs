@@ -208,7 +208,7 @@ impl<M: Map> Records<M> {
                 }
                 let (claim, waiters) = if slot.is_of(request.key()) {
                     let before = slot.account();
-                    let claimed = slot.claim(request, now, || self.fences.next(id));
+                    let claimed = slot.claim(request, now, || self.fences.next(request.key()));
                     if let (Claim::Owned(_), _) = claimed {
                         self.ledger.change(id, &before, &slot.account());
                     }
@@ -221,7 +221,7 @@ impl<M: Map> Records<M> {
             || {
                 let due = self.ledger.enter(id, &Slot::account_of(request, now), now);
                 let due = due.map_err(Obstacle::Lack)?;
-                let (slot, owned) = Slot::claimed(request, self.fences.next(id), now);
+                let (slot, owned) = Slot::claimed(request, self.fences.next(request.key()), now);
                 Ok((slot, (Claim::Owned(owned), Waiters::default(), due)))
             },
         )?;
@@ -323,8 +323,10 @@ struct Fences([AtomicU64; FENCES]);
 const FENCES: usize = 256;
 
 impl Fences {
-    fn next(&self, id: Id) -> Fence {
-        let latest = &self.0[id as usize % FENCES];
+    fn next(&self, key: &RecordKey) -> Fence {
+        // Not by the identifier: that is secret, and the same claims get the same fences.
+        let [first, ..] = *key.key();
+        let latest = &self.0[usize::from(first)];
         Fence::new(latest.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }

@@ -185,19 +185,47 @@ impl Numbers {
     }
 }
 
-/// Numbers stand there by seven bits in a byte, the lowest first. This one says that there are more.
-const MORE: u8 = 0x80;
-
+/// How many bytes a number takes: seven bits in each, or all 64 after one. The first byte tells, by how many of its bits
+/// are zero before one is set, from the lowest.
 fn length(number: u64) -> usize {
-    (64 - (number | 1).leading_zeros()).div_ceil(7) as usize
+    let bits = 64 - (number | 1).leading_zeros();
+    bits.div_ceil(7).min(LONGEST) as usize
 }
 
-fn put_number(to: &mut &mut [u8], mut number: u64) {
-    while number >= u64::from(MORE) {
-        put(to, number as u8 | MORE);
-        number >>= 7;
+const LONGEST: u32 = 9;
+
+fn put_number(to: &mut &mut [u8], number: u64) {
+    let length = length(number);
+    let (here, rest) = mem::take(to).split_at_mut(length);
+    if length == LONGEST as usize {
+        here[0] = 0;
+        here[1..].copy_from_slice(&number.to_le_bytes());
+    } else {
+        let told = (number << 1 | 1) << (length - 1);
+        here.copy_from_slice(&told.to_le_bytes()[..length]);
     }
-    put(to, number as u8);
+    *to = rest;
+}
+
+fn take_number(from: &mut &[u8]) -> u64 {
+    let length = from[0].trailing_zeros() + 1;
+    let (here, rest) = from.split_at(length as usize);
+    let number = if length == LONGEST {
+        u64::from_le_bytes(part(&here[1..]))
+    } else {
+        // Mostly a payload follows, so that eight bytes are read at once.
+        let told = from.first_chunk().map_or_else(
+            || {
+                let mut told = [0; 8];
+                told[..here.len()].copy_from_slice(here);
+                u64::from_le_bytes(told)
+            },
+            |eight| u64::from_le_bytes(*eight),
+        );
+        told << (64 - 8 * length) >> (64 - 7 * length)
+    };
+    *from = rest;
+    number
 }
 
 fn put(to: &mut &mut [u8], byte: u8) {
@@ -206,18 +234,6 @@ fn put(to: &mut &mut [u8], byte: u8) {
         .expect("there is room for all numbers");
     *here = byte;
     *to = rest;
-}
-
-fn take_number(from: &mut &[u8]) -> u64 {
-    let (mut number, mut shift) = (0, 0);
-    loop {
-        let byte = take(from);
-        number |= u64::from(byte & !MORE) << shift;
-        if byte < MORE {
-            return number;
-        }
-        shift += 7;
-    }
 }
 
 fn take(from: &mut &[u8]) -> u8 {

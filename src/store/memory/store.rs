@@ -80,7 +80,7 @@ impl MemoryStore {
     /// Sets how many bytes all records together may take, everything counted; 512 MiB by default.
     ///
     /// A new key that finds no room is refused; a response that finds none leaves a tombstone. A
-    /// record takes about 190 bytes and its response, a running request 704.
+    /// record takes about 220 bytes and its response, a running request 736.
     ///
     /// ```
     /// let store = tower_idempotency::MemoryStore::new().max_bytes(2 << 30);

@@ -68,7 +68,7 @@ async fn debug_shows_numbers_only() {
 
     assert_eq!(
         format!("{store:?}"),
-        "MemoryStore { records: 2, bytes: 902, .. }"
+        "MemoryStore { records: 2, bytes: 966, .. }"
     );
 }
 
