@@ -74,10 +74,6 @@ impl<S: Clone> Readiness<S> {
 }
 
 /// How a run of the service ended.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once per execution, in its box"
-)]
 pub(crate) enum Run<R: Body, E> {
     Responded(response::Parts, Captured<R>),
     /// By the handler, or by a service that did not get ready for it.
