@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
+use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body;
 
 use crate::body::{Buffered, ResponseBody};
@@ -137,10 +137,10 @@ pub(crate) fn as_recorded<R: Body>(
 const NONE: HeaderValue = HeaderValue::from_static("");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-/// The recorded response, marked as such, its headers in the memory of the request's.
+/// The recorded response, marked as such, its headers and extensions in the memory of the request's.
 pub(crate) fn replay<R: Body>(
     config: &Config,
-    mut request: HeaderMap,
+    (mut request, mut extensions): (HeaderMap, Extensions),
     payload: Bytes,
 ) -> Result<Response<ResponseBody<R>>, Refusal> {
     let name = config.key_from.header_name();
@@ -164,7 +164,9 @@ pub(crate) fn replay<R: Body>(
     let mut response = Response::new(ResponseBody::whole(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    response.extensions_mut().insert(Outcome::Replayed);
+    extensions.clear();
+    extensions.insert(Outcome::Replayed);
+    *response.extensions_mut() = extensions;
     Ok(response)
 }
 

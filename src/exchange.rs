@@ -154,7 +154,7 @@ where
 /// So often a request meets records of other releases than the last: two releases may be at one key in turn.
 const MOST_OTHER_TERMS: u32 = 8;
 
-/// Claims the record of a request, or says what happens instead.
+/// Claims the record of a request, or says what happens instead. A block too.
 fn claim<S, St>(
     core: &Arc<Core<St>>,
     progress: &Arc<Progress>,
@@ -167,8 +167,8 @@ where
     S: Clone,
     St: Store,
 {
+    let config = &core.config;
     async move {
-        let config = &core.config;
         let record_key = Some(identity.record_key);
         let unowned = |instead| Unowned {
             record_key,
@@ -197,7 +197,8 @@ where
                         let ownership =
                             Ownership::new(core, progress, key, &claim, owned, sent_at, running);
                         let asks = matches!(config.on_lost, OnLost::Reconcile(_));
-                        if !ownership.is_short() && !(asks && ownership.attempt() > 1) {
+                        let is_doubtful = ownership.is_short() || asks && ownership.attempt() > 1;
+                        if !is_doubtful {
                             return Ok(ownership);
                         }
                         // Boxed: it would be the largest part of every exchange, and happens to few.

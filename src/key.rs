@@ -58,7 +58,8 @@ impl RecordKey {
         endpoint: Option<(&Method, &str)>,
         key: &str,
     ) -> Self {
-        let mut framed = namespace.framed(principal);
+        let mut framed = Framed::new(b"r1");
+        namespace.begin(&mut framed, principal);
         let scope = match principal {
             [] => namespace.nobody,
             _ => framed.scope(),
@@ -241,15 +242,15 @@ impl Namespace {
     pub(crate) fn new(name: String) -> Self {
         let nobody = [0; 16];
         let unnamed = Self { name, nobody };
-        let nobody = unnamed.framed(&[]).scope();
+        let mut framed = Framed::new(b"r1");
+        unnamed.begin(&mut framed, &[]);
+        let nobody = framed.scope();
         Self { nobody, ..unnamed }
     }
 
-    fn framed(&self, principal: &[u8]) -> Framed {
-        let mut framed = Framed::new(b"r1");
+    fn begin(&self, framed: &mut Framed, principal: &[u8]) {
         framed.field(self.name.as_bytes());
         framed.field(principal);
-        framed
     }
 }
 
@@ -309,8 +310,11 @@ impl Framed {
         self.hash
     }
 
-    pub(crate) fn finish(self) -> [u8; 32] {
-        self.into_hash().finalize().into()
+    /// The digest, and nothing is left. Not by value, which would move all that has been gathered.
+    pub(crate) fn finish(&mut self) -> [u8; 32] {
+        self.hash.update(&self.gathered[..self.length]);
+        self.length = 0;
+        self.hash.finalize_reset().into()
     }
 
     /// The digest of what there is so far, shortened to that of a scope.

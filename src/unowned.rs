@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Extensions, Method, Request, Response};
 use http_body::Body;
 use tower::Service;
 
@@ -67,12 +67,15 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
             Err(acts.then_some(context))
         }
         Instead::Replay(payload) => {
-            let headers = if acts {
-                mem::take(&mut parts.headers)
+            let emptied = if acts {
+                (
+                    mem::take(&mut parts.headers),
+                    mem::take(&mut parts.extensions),
+                )
             } else {
-                parts.headers.clone()
+                (parts.headers.clone(), Extensions::new())
             };
-            match replay(config, headers, payload) {
+            match replay(config, emptied, payload) {
                 Ok(replay) => {
                     tell(Outcome::Replayed);
                     acts.then_some(replay).ok_or(None)
