@@ -5,8 +5,9 @@ use std::fs;
 
 use crate::callgrind::Counts;
 
-/// So much more or less is no change: the allocator and the clock are not always the same.
-const TOLERANCE: f64 = 0.02;
+/// So much more or less is no change: a store draws the secret of its map, and with it where its records go; first requests
+/// differ by two per cent from run to run.
+const TOLERANCE: f64 = 0.04;
 
 #[derive(Default)]
 pub(crate) struct Costs(BTreeMap<String, Counts>);
