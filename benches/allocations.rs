@@ -10,16 +10,13 @@
 
 mod support;
 
-use support::{Around, Case, RECORDS_PER_STORE, REQUEST_BYTES, prepared, request_body};
+use support::{Around, Case, RECORDS_PER_STORE, REQUEST_BYTES, prepared, request_body, runtime};
 
 /// Calls that are not counted: the first ones make what all others use.
 const BEFORE: u64 = 1_000;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let _context = runtime.enter();
 
     println!(

@@ -22,13 +22,10 @@ use std::time::Instant;
 use dashmap::DashMap;
 use rounds::{Part, floor, in_turn};
 use sha2::{Digest, Sha256};
-use support::{Around, Calls, Case, REQUEST_BYTES, request_body};
+use support::{Around, Calls, Case, REQUEST_BYTES, request_body, runtime};
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let _context = runtime.enter();
     let body = request_body(REQUEST_BYTES);
     let of = |case, around| Part::of(case, around, &body);

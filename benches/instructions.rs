@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use callgrind::Counts;
 use costs::Costs;
-use support::{Around, Calls, Case, REQUEST_BYTES, prepared, request_body};
+use support::{Around, Calls, Case, REQUEST_BYTES, prepared, request_body, runtime};
 
 /// Calls that are not counted: the first ones make what all others use, and the tables of the store are between two of
 /// their growths then.
@@ -93,10 +93,7 @@ fn counted(case: Case, around: Around) -> Counts {
 }
 
 fn run(case: Case, around: Around, counted: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let _context = runtime.enter();
     let mut calls = prepared(case, around, &request_body(REQUEST_BYTES));
     (0..BEFORE).for_each(&mut calls);

@@ -23,15 +23,12 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
-use support::{Around, Case, RECORDS_PER_STORE, prepared, request_body};
+use support::{Around, Case, RECORDS_PER_STORE, prepared, request_body, runtime};
 
 const BODIES: [(&str, usize); 3] = [("256 B", 256), ("16 KiB", 16 << 10), ("1 MiB", 1 << 20)];
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     if !env::args().any(|argument| argument == "ratios") {
         let _context = runtime.enter();
         criterion();

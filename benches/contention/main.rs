@@ -35,21 +35,13 @@ use tower::Layer;
 use tower_idempotency::IdempotencyLayer;
 
 use figures::{median, per_mille};
-use support::{Serves, function, request};
+use support::{Serves, function, request, runtime as context};
 
 const ROUNDS: usize = 7;
 
 /// A service of this layer, for one thread.
 fn guarded(layer: &IdempotencyLayer) -> impl Serves {
     layer.layer(function())
-}
-
-/// What the layer may spawn on, and has its timers from. Nobody drives it.
-fn context() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
 }
 
 /// What requests with other keys get meanwhile.

@@ -8,7 +8,7 @@ use tower_idempotency::{IdempotencyLayer, MemoryStore};
 
 use crate::figures::{grouped, resident};
 use crate::headers::{answering, bytes_of, headers};
-use crate::support::{REQUEST_BYTES, RESPONSE, Serves, request, request_body};
+use crate::support::{REQUEST_BYTES, RESPONSE, Serves, request, request_body, runtime};
 
 const RECORDS: u64 = 1_000_000;
 /// A key and a response's body.
@@ -56,10 +56,7 @@ pub(crate) fn run() {
 
 /// One case, in a process of its own: resident bytes of a record, and those that the store counts.
 pub(crate) fn child(count: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let _context = runtime.enter();
     let body = request_body(REQUEST_BYTES);
     let store = || {

@@ -31,6 +31,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use figures::{cpu_time, grouped, median};
+use support::runtime;
 
 /// CPU nanoseconds of one call.
 fn cost(calls: u64, call: &mut dyn FnMut(u64)) -> f64 {
@@ -107,10 +108,7 @@ fn main() {
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
     let file = named.map_or_else(default_file, PathBuf::from);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
 
     let axes = {
         let _context = runtime.enter();

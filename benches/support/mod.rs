@@ -21,6 +21,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use tokio::runtime::{Builder, Runtime};
 use tower::layer::util::Identity;
 use tower::util::service_fn;
 use tower::{Layer, Service};
@@ -209,6 +210,11 @@ where
             (status, collected(response.into_body()).await)
         })
     }
+}
+
+/// The context in which requests are served: one thread, with timers.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 pub(crate) fn request_body(bytes: usize) -> Bytes {
