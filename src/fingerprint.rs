@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 /// Which parameters says the [`FingerprintPolicy`](crate::FingerprintPolicy); each is preceded by its length, and
 /// `tests/vectors.json` pins it. Compared in constant time only, hence no `PartialEq`.
 #[derive(Clone, Copy)]
+#[repr(align(8))]
 pub struct Fingerprint {
     version: u8,
     digest: [u8; 32],

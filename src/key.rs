@@ -40,6 +40,7 @@ impl fmt::Debug for IdempotencyKey {
 ///
 /// every field preceded by its length as four big-endian bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(align(8))]
 pub struct RecordKey {
     scope: [u8; 16],
     key: [u8; 32],
