@@ -1,6 +1,7 @@
 //! What is bounded: executions, waiters, bytes. Shared by all clones of a layer.
 
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,6 +51,13 @@ impl Bounds {
         // In one step: two that add first and look then refuse each other the last one.
         let taken = gauge(self).fetch_update(Ordering::SeqCst, Ordering::SeqCst, within);
         taken.is_ok().then(|| self.share(gauge, amount))
+    }
+
+    /// Takes `amount` of a gauge, until the share is dropped; as long as something else keeps the bounds.
+    pub(crate) fn lend(&self, gauge: Gauge, amount: usize) -> Share<&Self> {
+        let mut share = self.none(gauge);
+        share.grow_within(amount, usize::MAX);
+        share
     }
 
     /// A share of nothing, which may grow as long as something else keeps the bounds.
@@ -117,6 +125,17 @@ impl<B: Deref<Target = Bounds>> Share<B> {
         self.amount += amount;
         let before = (self.gauge)(&self.bounds).fetch_add(amount, Ordering::SeqCst);
         before.saturating_add(amount) <= most
+    }
+}
+
+impl Share<&Bounds> {
+    /// The same share, by who keeps the bounds.
+    pub(crate) fn kept_by(mut self, bounds: Arc<Bounds>) -> Share {
+        Share {
+            bounds,
+            gauge: self.gauge,
+            amount: mem::take(&mut self.amount),
+        }
     }
 }
 

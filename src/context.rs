@@ -50,8 +50,6 @@ enum Context {
 /// What there is only under protection, for the owner of a record and its handler.
 pub(crate) struct Claimed {
     pub(crate) key: IdempotencyKey,
-    /// The layer that has claimed.
-    pub(crate) core: Arc<dyn AnyCore>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) owner: Owner,
     pub(crate) fingerprint: Fingerprint,
@@ -62,6 +60,11 @@ pub(crate) struct Claimed {
 }
 
 impl Claimed {
+    /// The layer that has claimed.
+    pub(crate) fn core(&self) -> &dyn AnyCore {
+        &*self.progress.core
+    }
+
     /// Whether the values of this step are of that type, as far as this attempt has seen.
     pub(crate) fn is_step_of(&self, step: &RecordKey, type_id: TypeId) -> bool {
         self.steps.with(|steps| {
@@ -135,12 +138,12 @@ impl Idempotency {
     /// Whether a layer that acts has claimed the request.
     pub(crate) fn is_enforced(&self) -> bool {
         self.claimed()
-            .is_some_and(|claim| claim.core.config().mode == Mode::Enforce)
+            .is_some_and(|claim| claim.core().config().mode == Mode::Enforce)
     }
 
     /// Whether this is a claim of that record, by the layer with these bounds or a clone of it.
     pub(crate) fn is_claim_of(&self, record: &RecordKey, bounds: &Arc<Bounds>) -> bool {
-        let is_by_it = |claim: &Arc<Claimed>| Arc::ptr_eq(claim.core.bounds(), bounds);
+        let is_by_it = |claim: &Arc<Claimed>| Arc::ptr_eq(claim.core().bounds(), bounds);
         self.claimed().is_some_and(is_by_it) && self.record_key() == record
     }
 
@@ -172,9 +175,7 @@ impl Idempotency {
     /// Also for a request that runs unprotected, which has no record.
     pub async fn point_of_no_return(&self) -> Result<(), LeaseLost> {
         let claim = self.claimed().ok_or(LeaseLost::UNPROTECTED)?;
-        let Claimed {
-            core, owner, lease, ..
-        } = &**claim;
+        let (core, Claimed { owner, lease, .. }) = (claim.core(), &**claim);
         // What a handler has left behind may come when its key is being freed.
         if lease.is_lost() || !lease.commit() {
             return Err(LeaseLost::FENCED_OUT);

@@ -18,6 +18,12 @@ use crate::clock;
 /// What a panic was thrown with.
 pub(crate) type Panic = Box<dyn Any + Send>;
 
+/// A future in a box, made where it stays: `Box::pin` makes it first, and then copies all of it.
+pub(crate) fn boxed<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, make()))
+}
+
 /// Drives `future` until `deadline`; `None` when the deadline came first.
 ///
 /// What is ready at the first poll needs no timer, and outside a runtime there is no deadline.

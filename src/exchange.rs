@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::Captured;
 use crate::claiming::Core;
 use crate::context::Idempotency;
+use crate::drive::caught;
 use crate::event::{Event, Outcome};
 use crate::framing::fingerprint_of_version;
 use crate::future::Progress;
@@ -56,13 +58,16 @@ where
     async move {
         let mut upload = Upload::new(body, &core.bounds);
         let config = &core.config;
-
         let claimed = async {
             // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
             let identity = identify(&core, &parts, &mut upload).await?;
             // 2. Claim. From here on the work no longer belongs to the connection.
             let body = upload.data();
-            claim(&core, &progress, &mut service, &parts, body, identity).await
+            let claimed = claim(&core, &progress, &mut service, &parts, body, identity).await?;
+            if !claimed.is_doubtful() {
+                return Ok(claimed);
+            }
+            Box::pin(made_sure(claimed, &parts, body)).await
         };
         let ownership = match claimed.await {
             Ok(ownership) => ownership,
@@ -82,8 +87,10 @@ where
         let is_head = parts.method == Method::HEAD;
         let (body, share) = upload.into_body();
         let request = Request::from_parts(parts, body);
-        let run = run(config, &progress, &ownership, service, request);
-        let run = ownership.executing(run).await;
+        let run = {
+            let run = pin!(caught(run(config, &progress, &ownership, service, request)));
+            ownership.executing(run).await
+        };
         drop(share);
 
         // 4. Settle, before the client sees the response.
@@ -95,18 +102,18 @@ where
             }
         };
         let (mut head, mut captured) = match run {
-            Run::Responded(head, captured) => (head, captured),
-            Run::Failed(error) => {
+            Ok(Run::Responded(head, captured)) => (head, captured),
+            Ok(Run::Failed(error)) => {
                 let ended = ownership.give_up().await;
                 report(matches!(ended, Ended::ByHandler(_)));
                 return Err(error);
             }
-            Run::Panicked(panic) => {
+            Err(panic) => {
                 let ended = ownership.give_up().await;
                 report(matches!(ended, Ended::ByHandler(_)));
                 resume_unwind(panic);
             }
-            Run::NotStarted => {
+            Ok(Run::NotStarted) => {
                 ownership.give_up().await;
                 let refusal = config.refusal(RefusalCode::InProgress);
                 if !progress.is_client_gone() {
@@ -161,7 +168,7 @@ fn claim<S, St>(
     service: &mut Readiness<S>,
     parts: &Parts,
     body: &[u8],
-    identity: Identity<'_>,
+    mut identity: Identity<'_>,
 ) -> impl Future<Output = Result<Ownership<St>, Unowned>>
 where
     S: Clone,
@@ -169,85 +176,88 @@ where
 {
     let config = &core.config;
     async move {
-        let record_key = Some(identity.record_key);
         let unowned = |instead| Unowned {
-            record_key,
+            record_key: Some(identity.record_key),
             instead,
         };
         let refused = |code| unowned(Instead::Refuse(config.refusal(code)));
-        let mut fingerprint = identity.fingerprint;
-        let mut other_terms = 0;
-        let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
+        let (mut other_terms, mut patience) = (0, None);
         loop {
             if !core.has_room() {
                 return Err(refused(RefusalCode::Overloaded));
             }
-            let (lease, retention) = (config.lease(), config.retention);
-            let (key, id) = (identity.record_key, ClaimId::unique());
-            let claim = ClaimRequest::new(key, id, fingerprint, lease, retention)
-                .with_take_over(config.take_over());
-            let sent_at = Instant::now();
-            let running = core.bounds.take(|bounds| &bounds.executions, 1);
-            progress.hold();
-            let record = match core.claim(&claim, sent_at).await {
-                Ok(Claim::Owned(owned)) => {
-                    let doubtful = {
+            // A block of its own: nothing of it waits below.
+            let fence = {
+                let (lease, retention) = (config.lease(), config.retention);
+                let (key, id) = (identity.record_key, ClaimId::unique());
+                let claim = ClaimRequest::new(key, id, identity.fingerprint, lease, retention)
+                    .with_take_over(config.take_over());
+                let sent_at = Instant::now();
+                let running = core.bounds.lend(|bounds| &bounds.executions, 1);
+                progress.hold();
+                let record = match core.claim(&claim, sent_at).await {
+                    Ok(Claim::Owned(owned)) => {
                         let key = IdempotencyKey::new(&identity.key);
+                        let running = running.kept_by(Arc::clone(&core.bounds));
                         let (core, progress) = (Arc::clone(core), Arc::clone(progress));
                         let ownership =
                             Ownership::new(core, progress, key, &claim, owned, sent_at, running);
-                        let asks = matches!(config.on_lost, OnLost::Reconcile(_));
-                        let is_doubtful = ownership.is_short() || asks && ownership.attempt() > 1;
-                        if !is_doubtful {
-                            return Ok(ownership);
+                        return Ok(ownership);
+                    }
+                    Ok(Claim::Existing(record)) => record,
+                    Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
+                    Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
+                    Err(failure) => {
+                        let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
+                        let run = config.on_store_error == OnStoreError::RunUnprotected;
+                        if !run || !failure.is_outage() || progress.is_client_gone() {
+                            return Err(unowned(Instead::Refuse(refusal)));
                         }
-                        // Boxed: it would be the largest part of every exchange, and happens to few.
-                        Box::pin(made_sure(ownership, parts, body, &identity))
-                    };
-                    return doubtful.await.map_err(unowned);
-                }
-                Ok(Claim::Existing(record)) => record,
-                Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
-                Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
-                Err(failure) => {
-                    let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
-                    let run = config.on_store_error == OnStoreError::RunUnprotected;
-                    if !run || !failure.is_outage() || progress.is_client_gone() {
-                        return Err(unowned(Instead::Refuse(refusal)));
+                        let context = Idempotency::unprotected(&identity.key, identity.record_key);
+                        return Err(unowned(Instead::RunUnprotected(context, failure.reason)));
                     }
-                    let context = Idempotency::unprotected(&identity.key, identity.record_key);
-                    return Err(unowned(Instead::RunUnprotected(context, failure.reason)));
-                }
-            };
-            drop(running);
+                };
+                drop(running);
 
-            // A record that another release of this crate wrote is claimed again in its own terms.
-            let version = record.fingerprint().version();
-            if version != fingerprint.version() {
-                let policy = &config.fingerprint;
-                match fingerprint_of_version(version, policy, parts, body) {
-                    Ok(in_its_terms) if other_terms < MOST_OTHER_TERMS => {
-                        fingerprint = in_its_terms
+                // A record that another release of this crate wrote is claimed again in its own terms.
+                let version = record.fingerprint().version();
+                if version != identity.fingerprint.version() {
+                    let policy = &config.fingerprint;
+                    match fingerprint_of_version(version, policy, parts, body) {
+                        Ok(in_its_terms) if other_terms < MOST_OTHER_TERMS => {
+                            identity.fingerprint = in_its_terms
+                        }
+                        Ok(_) => return Err(refused(RefusalCode::RecordUnreadable)),
+                        Err(code) => return Err(refused(code)),
                     }
-                    Ok(_) => return Err(refused(RefusalCode::RecordUnreadable)),
-                    Err(code) => return Err(refused(code)),
+                    other_terms += 1;
+                    continue;
                 }
-                other_terms += 1;
-                continue;
-            }
-            let (fence, refusal) = match judge(config, &record, &fingerprint) {
-                Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
-                Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
-                Verdict::Busy(fence, refusal) => (fence, refusal),
+                match judge(config, &record, &identity.fingerprint) {
+                    Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
+                    Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
+                    Verdict::Busy(fence, refusal) => {
+                        let first =
+                            || Patience::of(config, &core.bounds, &core.waiting, &parts.headers);
+                        patience = patience.or_else(first);
+                        let begins = |patience: &mut Box<Patience<'_>>| {
+                            patience.begins(identity.record_key, fence)
+                        };
+                        let somebody_listens = !progress.is_client_gone();
+                        if !(somebody_listens && patience.as_mut().is_some_and(begins)) {
+                            return Err(unowned(Instead::Refuse(refusal)));
+                        }
+                        fence
+                    }
+                }
             };
 
             // Wait: without a claim, without readiness, and only as long as somebody listens.
-            if progress.is_client_gone() || !patience.begins(identity.record_key, fence) {
-                return Err(unowned(Instead::Refuse(refusal)));
-            }
             progress.let_go();
             service.give_up();
-            Box::pin(patience.wait(&*core.store, fence)).await;
+            if let Some(patience) = &mut patience {
+                Box::pin(patience.wait(&*core.store, fence)).await;
+            }
         }
     }
 }
@@ -257,11 +267,16 @@ async fn made_sure<St: Store>(
     ownership: Ownership<St>,
     parts: &Parts,
     body: &[u8],
-    identity: &Identity<'_>,
-) -> Result<Ownership<St>, Instead> {
+) -> Result<Ownership<St>, Unowned> {
+    let record_key = Some(*ownership.record_key());
+    let unowned = |instead| Unowned {
+        record_key,
+        instead,
+    };
     // Answered late, or by a store that gives less: renewed before anything is done under it.
     let ownership = if ownership.is_short() {
-        lengthened(ownership).await.map_err(Instead::Refuse)?
+        let lengthened = lengthened(ownership).await;
+        lengthened.map_err(|refusal| unowned(Instead::Refuse(refusal)))?
     } else {
         ownership
     };
@@ -269,7 +284,8 @@ async fn made_sure<St: Store>(
     let core = Arc::clone(ownership.core());
     match &core.config.on_lost {
         OnLost::Reconcile(hook) if ownership.attempt() > 1 => {
-            reconcile(&core.config, hook, ownership, parts, body, identity).await
+            let reconciled = reconcile(&core.config, hook, ownership, parts, body);
+            reconciled.await.map_err(unowned)
         }
         _ => Ok(ownership),
     }

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
 use crate::body::ResponseBody;
-use crate::bounds::Bounds;
+use crate::claiming::AnyCore;
 
 pin_project! {
     /// The future of [`IdempotencyService`](crate::IdempotencyService).
@@ -123,19 +123,19 @@ impl<F, R: Body + 'static, E: 'static> fmt::Debug for ResponseFuture<F, R, E> {
 }
 
 /// How far a guarded request has come, as far as its end of the connection is concerned.
-#[derive(Debug)]
 pub(crate) struct Progress {
-    bounds: Arc<Bounds>,
+    /// The layer that guards it.
+    pub(crate) core: Arc<dyn AnyCore>,
     held: AtomicBool,
     client_gone: AtomicBool,
     runtime: OnceLock<Handle>,
 }
 
 impl Progress {
-    pub(crate) fn new(bounds: Arc<Bounds>) -> Self {
+    pub(crate) fn new(core: Arc<dyn AnyCore>) -> Self {
         let (held, client_gone) = (AtomicBool::new(false), AtomicBool::new(false));
         Self {
-            bounds,
+            core,
             held,
             client_gone,
             runtime: OnceLock::new(),
@@ -182,7 +182,7 @@ impl Progress {
             return;
         }
         self.client_gone.store(true, Ordering::Release);
-        let detached = self.bounds.take(|bounds| &bounds.detached, 1);
+        let detached = self.core.bounds().take(|bounds| &bounds.detached, 1);
         self.spawn(async move {
             let _detached = detached;
             work.await;

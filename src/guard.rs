@@ -19,6 +19,7 @@ use crate::event::{Event, Warning};
 use crate::future::Progress;
 use crate::key::{IdempotencyKey, RecordKey};
 use crate::lease::Lease;
+use crate::on_lost::OnLost;
 use crate::pause::Pause;
 use crate::renewals::Renewals;
 use crate::store::claim::{ClaimRequest, Completed, Owned, Owner, Settled, State, TakeOver};
@@ -82,7 +83,6 @@ impl<St: Store> Ownership<St> {
     ) -> Self {
         let claim = Arc::new(Claimed {
             key,
-            core: Arc::<Core<St>>::clone(&core),
             progress,
             owner: Owner::new(*request.key(), owned.fence(), request.claim_id()),
             fingerprint: *request.fingerprint(),
@@ -111,6 +111,10 @@ impl<St: Store> Ownership<St> {
         self.claim().attempt
     }
 
+    pub(crate) fn key(&self) -> &IdempotencyKey {
+        &self.claim().key
+    }
+
     pub(crate) fn record_key(&self) -> &RecordKey {
         self.claim().owner.key()
     }
@@ -134,6 +138,12 @@ impl<St: Store> Ownership<St> {
     /// Returns when another attempt may own the record.
     pub(crate) async fn lost(&self) {
         self.claim().lease.lost().await;
+    }
+
+    /// Whether something is to be done before the handler begins.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        let asks = matches!(self.core().config.on_lost, OnLost::Reconcile(_));
+        self.is_short() || asks && self.attempt() > 1
     }
 
     /// Whether too little is left of the lease to begin with.

@@ -11,8 +11,6 @@ use crate::config::Config;
 use crate::drive::{caught, within};
 use crate::grpc::{GRPC_STATUS, is_grpc};
 use crate::guard::{Ended, Ownership, Settlement};
-use crate::identify::Identity;
-use crate::key::IdempotencyKey;
 use crate::on_lost::{Lost, Reconcile, Reconciled};
 use crate::refusal::RefusalCode;
 use crate::store::claim::Settled;
@@ -28,15 +26,14 @@ pub(crate) async fn reconcile<St: Store>(
     ownership: Ownership<St>,
     parts: &Parts,
     body: &[u8],
-    identity: &Identity<'_>,
 ) -> Result<Ownership<St>, Instead> {
     // Nobody to be answered: the handler will not start, and the record is given back as it was.
     if ownership.is_client_gone() {
         return Ok(ownership);
     }
     let lost = Lost {
-        key: IdempotencyKey::new(&identity.key),
-        record: identity.record_key,
+        key: ownership.key().clone(),
+        record: *ownership.record_key(),
         attempt: ownership.attempt(),
         request: Request::from_parts(parts.clone(), Bytes::copy_from_slice(body)),
     };

@@ -1,11 +1,9 @@
 //! One run of the service: until it is ready, through its call, to a response that is held or flows.
 
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, poll_fn};
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::Either;
 use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body;
 use tower::Service;
@@ -13,7 +11,6 @@ use tower::Service;
 use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::{Captured, capture, content_length, flows};
 use crate::config::Config;
-use crate::drive::{Panic, caught};
 use crate::future::Progress;
 use crate::guard::Ownership;
 use crate::policy::Keep;
@@ -78,13 +75,11 @@ pub(crate) enum Run<R: Body, E> {
     Responded(response::Parts, Captured<R>),
     /// By the handler, or by a service that did not get ready for it.
     Failed(E),
-    Panicked(Panic),
     /// The handler did not start: nobody is there to be answered, or the lease was lost before the service was ready.
     NotStarted,
 }
 
-/// Futures one behind the other, and not an async function: the request is in the first, its answer in the second, and
-/// neither is held twice.
+/// Not an async function, which would hold the request twice.
 pub(crate) fn run<S, St, B, R>(
     config: &Config,
     progress: &Progress,
@@ -97,30 +92,29 @@ where
     St: Store,
     R: Body<Data = Bytes>,
 {
-    let is_head = request.method() == Method::HEAD;
-    // Who neither waited nor asked what became of the last attempt has looked at the lease just now.
-    let may_be_late = matches!(service, Readiness::Unready(_)) || ownership.attempt() > 1;
-    let handler = caught(async move {
-        match service.ready(progress).await {
-            Some(Ok(_)) if may_be_late && ownership.is_lost() => Err(Run::NotStarted),
-            Some(Ok(mut service)) => {
-                ownership.start();
-                service.call(request).await.map_err(Run::Failed)
+    async move {
+        let is_head = request.method() == Method::HEAD;
+        // Who neither waited nor asked what became of the last attempt has looked at the lease just now.
+        let may_be_late = matches!(service, Readiness::Unready(_)) || ownership.attempt() > 1;
+        let (head, body) = {
+            let handled = match service.ready(progress).await {
+                Some(Ok(_)) if may_be_late && ownership.is_lost() => return Run::NotStarted,
+                Some(Ok(mut service)) => {
+                    ownership.start();
+                    service.call(request).await
+                }
+                Some(Err(error)) => Err(error),
+                None => return Run::NotStarted,
+            };
+            match handled {
+                Ok(response) => response.into_parts(),
+                Err(error) => return Run::Failed(error),
             }
-            Some(Err(error)) => Err(Run::Failed(error)),
-            None => Err(Run::NotStarted),
-        }
-    });
-    handler.then(move |handled| {
-        let (head, body) = match handled {
-            Ok(Ok(response)) => response.into_parts(),
-            Ok(Err(run)) => return Either::Left(ready(run)),
-            Err(panic) => return Either::Left(ready(Run::Panicked(panic))),
         };
         let keep = head.extensions.get().unwrap_or(&config.keep);
         if matches!(keep, Keep::Stream) || flows(head.status, &head.headers) {
             let rest = Captured::Flowing(Buffered::default(), Box::pin(body));
-            return Either::Left(ready(Run::Responded(head, rest)));
+            return Run::Responded(head, rest);
         }
         // RFC 9110, section 8.6: an answer to HEAD and a 304 tell the length of a body that they do not have.
         let told = match head.status {
@@ -128,10 +122,7 @@ where
             _ if is_head => None,
             _ => content_length(&head.headers),
         };
-        let capture = capture(body, told, config.max_kept_response, config.hold_for);
-        Either::Right(caught(capture).map(|captured| match captured {
-            Ok(captured) => Run::Responded(head, captured),
-            Err(panic) => Run::Panicked(panic),
-        }))
-    })
+        let captured = capture(body, told, config.max_kept_response, config.hold_for).await;
+        Run::Responded(head, captured)
+    }
 }

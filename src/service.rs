@@ -13,6 +13,7 @@ use tower::Service;
 use crate::body::{RequestBody, ResponseBody};
 use crate::claiming::Core;
 use crate::context::Idempotency;
+use crate::drive::boxed;
 use crate::endpoint::{Endpoints, original_uri};
 use crate::error::InvalidEndpoint;
 use crate::event::{Event, Outcome, Warning};
@@ -155,9 +156,9 @@ where
         // perhaps, belongs to the instance that was polled.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let progress = Arc::new(Progress::new(Arc::clone(&core.bounds)));
-        let work = exchange(Arc::clone(core), Arc::clone(&progress), ready, request);
-        ResponseFuture::guarded(Box::pin(work), progress)
+        let progress = Arc::new(Progress::new(Arc::<Core<St>>::clone(core)));
+        let work = boxed(|| exchange(Arc::clone(core), Arc::clone(&progress), ready, request));
+        ResponseFuture::guarded(work, progress)
     }
 }
 

@@ -96,7 +96,7 @@ impl Idempotency {
         if !claim.is_step_of(&key, TypeId::of::<T>()) {
             return Err(StepError::OtherType);
         }
-        let core = Arc::new(claim.core.boxed());
+        let core = Arc::new(claim.core().boxed());
         let ownership = match claim_step(claim, &core, key).await? {
             Step::Mine(ownership) => ownership,
             Step::Done(payload) => return value::read(&payload),

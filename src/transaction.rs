@@ -46,7 +46,7 @@ impl Idempotency {
         B: Body<Data = Bytes>,
     {
         let claim = self.transactional()?;
-        let config = claim.core.config();
+        let config = claim.core().config();
         let (head, body) = response.into_parts();
         let captured = if flows(head.status, &head.headers) {
             Captured::Flowing(Buffered::default(), Box::pin(body))
@@ -71,7 +71,7 @@ impl Idempotency {
             }
             Captured::WrongLength(_) | Captured::Broken(..) => return Err(TransactionError::Body),
         };
-        let store = claim.core.store();
+        let store = claim.core().store();
         // A store that panics has failed, and must not take the handler with it.
         let statement = shielded(|| Store::completion(&store, &claim.owner, &completed));
         let statement = statement.unwrap_or_else(|| Err(panicked()));

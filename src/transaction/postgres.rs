@@ -66,7 +66,7 @@ impl Idempotency {
         B: Body<Data = Bytes>,
     {
         let claim = self.transactional()?;
-        let (lease, at_most) = (claim.lease.length(), claim.core.config().store_timeout);
+        let (lease, at_most) = (claim.lease.length(), claim.core().config().store_timeout);
 
         // One that is dropped is rolled back.
         let mut tx = pool.begin().await.map_err(failed)?;
