@@ -168,7 +168,7 @@ fn claim<S, St>(
     service: &mut Readiness<S>,
     parts: &Parts,
     body: &[u8],
-    mut identity: Identity<'_>,
+    identity: Identity<'_>,
 ) -> impl Future<Output = Result<Ownership<St>, Unowned>>
 where
     S: Clone,
@@ -176,88 +176,77 @@ where
 {
     let config = &core.config;
     async move {
+        let record_key = Some(identity.record_key);
         let unowned = |instead| Unowned {
-            record_key: Some(identity.record_key),
+            record_key,
             instead,
         };
         let refused = |code| unowned(Instead::Refuse(config.refusal(code)));
-        let (mut other_terms, mut patience) = (0, None);
+        let mut fingerprint = identity.fingerprint;
+        let mut other_terms = 0;
+        let mut patience = Patience::new(config, &core.bounds, &core.waiting, &parts.headers);
         loop {
             if !core.has_room() {
                 return Err(refused(RefusalCode::Overloaded));
             }
-            // A block of its own: nothing of it waits below.
-            let fence = {
-                let (lease, retention) = (config.lease(), config.retention);
-                let (key, id) = (identity.record_key, ClaimId::unique());
-                let claim = ClaimRequest::new(key, id, identity.fingerprint, lease, retention)
-                    .with_take_over(config.take_over());
-                let sent_at = Instant::now();
-                let running = core.bounds.lend(|bounds| &bounds.executions, 1);
-                progress.hold();
-                let record = match core.claim(&claim, sent_at).await {
-                    Ok(Claim::Owned(owned)) => {
-                        let key = IdempotencyKey::new(&identity.key);
-                        let running = running.kept_by(Arc::clone(&core.bounds));
-                        let (core, progress) = (Arc::clone(core), Arc::clone(progress));
-                        let ownership =
-                            Ownership::new(core, progress, key, &claim, owned, sent_at, running);
-                        return Ok(ownership);
+            let (lease, retention) = (config.lease(), config.retention);
+            let (key, id) = (identity.record_key, ClaimId::unique());
+            let claim = ClaimRequest::new(key, id, fingerprint, lease, retention)
+                .with_take_over(config.take_over());
+            let sent_at = Instant::now();
+            let running = core.bounds.lend(|bounds| &bounds.executions, 1);
+            progress.hold();
+            let record = match core.claim(&claim, sent_at).await {
+                Ok(Claim::Owned(owned)) => {
+                    let key = IdempotencyKey::new(&identity.key);
+                    let running = running.kept_by(Arc::clone(&core.bounds));
+                    let (core, progress) = (Arc::clone(core), Arc::clone(progress));
+                    let ownership =
+                        Ownership::new(core, progress, key, &claim, owned, sent_at, running);
+                    return Ok(ownership);
+                }
+                Ok(Claim::Existing(record)) => record,
+                Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
+                Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
+                Err(failure) => {
+                    let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
+                    let run = config.on_store_error == OnStoreError::RunUnprotected;
+                    if !run || !failure.is_outage() || progress.is_client_gone() {
+                        return Err(unowned(Instead::Refuse(refusal)));
                     }
-                    Ok(Claim::Existing(record)) => record,
-                    Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
-                    Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
-                    Err(failure) => {
-                        let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
-                        let run = config.on_store_error == OnStoreError::RunUnprotected;
-                        if !run || !failure.is_outage() || progress.is_client_gone() {
-                            return Err(unowned(Instead::Refuse(refusal)));
-                        }
-                        let context = Idempotency::unprotected(&identity.key, identity.record_key);
-                        return Err(unowned(Instead::RunUnprotected(context, failure.reason)));
-                    }
-                };
-                drop(running);
+                    let context = Idempotency::unprotected(&identity.key, identity.record_key);
+                    return Err(unowned(Instead::RunUnprotected(context, failure.reason)));
+                }
+            };
+            drop(running);
 
-                // A record that another release of this crate wrote is claimed again in its own terms.
-                let version = record.fingerprint().version();
-                if version != identity.fingerprint.version() {
-                    let policy = &config.fingerprint;
-                    match fingerprint_of_version(version, policy, parts, body) {
-                        Ok(in_its_terms) if other_terms < MOST_OTHER_TERMS => {
-                            identity.fingerprint = in_its_terms
-                        }
-                        Ok(_) => return Err(refused(RefusalCode::RecordUnreadable)),
-                        Err(code) => return Err(refused(code)),
+            // A record that another release of this crate wrote is claimed again in its own terms.
+            let version = record.fingerprint().version();
+            if version != fingerprint.version() {
+                let policy = &config.fingerprint;
+                match fingerprint_of_version(version, policy, parts, body) {
+                    Ok(in_its_terms) if other_terms < MOST_OTHER_TERMS => {
+                        fingerprint = in_its_terms
                     }
-                    other_terms += 1;
-                    continue;
+                    Ok(_) => return Err(refused(RefusalCode::RecordUnreadable)),
+                    Err(code) => return Err(refused(code)),
                 }
-                match judge(config, &record, &identity.fingerprint) {
-                    Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
-                    Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
-                    Verdict::Busy(fence, refusal) => {
-                        let first =
-                            || Patience::of(config, &core.bounds, &core.waiting, &parts.headers);
-                        patience = patience.or_else(first);
-                        let begins = |patience: &mut Box<Patience<'_>>| {
-                            patience.begins(identity.record_key, fence)
-                        };
-                        let somebody_listens = !progress.is_client_gone();
-                        if !(somebody_listens && patience.as_mut().is_some_and(begins)) {
-                            return Err(unowned(Instead::Refuse(refusal)));
-                        }
-                        fence
-                    }
-                }
+                other_terms += 1;
+                continue;
+            }
+            let (fence, refusal) = match judge(config, &record, &fingerprint) {
+                Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
+                Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
+                Verdict::Busy(fence, refusal) => (fence, refusal),
             };
 
             // Wait: without a claim, without readiness, and only as long as somebody listens.
+            if progress.is_client_gone() || !patience.begins(identity.record_key, fence) {
+                return Err(unowned(Instead::Refuse(refusal)));
+            }
             progress.let_go();
             service.give_up();
-            if let Some(patience) = &mut patience {
-                Box::pin(patience.wait(&*core.store, fence)).await;
-            }
+            Box::pin(patience.wait(&*core.store, fence)).await;
         }
     }
 }

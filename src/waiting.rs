@@ -26,38 +26,38 @@ pub(crate) struct Patience<'a> {
     room: &'a Arc<WaitingRoom>,
     at_most: Duration,
     deadline: Option<Instant>,
-    place: Option<(Waiter, Share)>,
+    /// Boxed, because few requests wait.
+    place: Option<Box<(Waiter, Share)>>,
     waited_for: Option<Fence>,
 }
 
 impl<'a> Patience<'a> {
-    /// None where the request does not wait at all. Boxed, because few do.
-    pub(crate) fn of(
+    pub(crate) fn new(
         config: &'a Config,
         bounds: &'a Arc<Bounds>,
         room: &'a Arc<WaitingRoom>,
         headers: &HeaderMap,
-    ) -> Option<Box<Self>> {
+    ) -> Self {
         let at_most = match config.mode {
             Mode::Enforce => config.in_flight.patience(headers),
             Mode::Shadow => Duration::ZERO,
         };
-        let waits = !at_most.is_zero() && clock::has_timers();
-        waits.then(|| {
-            Box::new(Self {
-                config,
-                bounds,
-                room,
-                at_most,
-                deadline: None,
-                place: None,
-                waited_for: None,
-            })
-        })
+        Self {
+            config,
+            bounds,
+            room,
+            at_most,
+            deadline: None,
+            place: None,
+            waited_for: None,
+        }
     }
 
     /// Takes a place among the waiters; `false` where there is none, or no time.
     pub(crate) fn begins(&mut self, key: RecordKey, fence: Fence) -> bool {
+        if self.at_most.is_zero() || !clock::has_timers() {
+            return false;
+        }
         if self.place.is_none() {
             let Config {
                 max_waiters,
@@ -68,7 +68,7 @@ impl<'a> Patience<'a> {
                 .bounds
                 .take_within(|bounds| &bounds.waiters, 1, max_waiters);
             let waiter = self.room.enter(key, fence, max_waiters_per_key);
-            self.place = waiter.zip(in_all);
+            self.place = waiter.zip(in_all).map(Box::new);
         }
         let deadline = self
             .deadline
