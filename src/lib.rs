@@ -374,6 +374,10 @@ mod upload;
 mod waiting;
 
 #[doc = include_str!("guarantees.md")]
+#[cfg_attr(
+    not(feature = "memory"),
+    allow(rustdoc::broken_intra_doc_links, reason = "the page names every store")
+)]
 pub mod guarantees {}
 
 #[doc = include_str!("sizing.md")]
