@@ -25,9 +25,9 @@ struct Gauges {
     bytes: AtomicUsize,
 }
 
-/// What one record adds.
+/// What one record adds to those of its scope.
+#[derive(Clone, Copy)]
 pub(super) struct Account {
-    pub(super) scope: [u8; 16],
     pub(super) expires: Moment,
     pub(super) bytes: usize,
 }
@@ -43,8 +43,14 @@ impl Account {
     /// Bytes of a record in flight.
     pub(super) const CLAIMED: usize = Self::RECORD + Self::RESERVE;
 
+    /// What a completed record adds.
+    pub(super) fn completed(expires: Moment, payload: usize) -> Self {
+        let bytes = Self::completed_bytes(payload);
+        Self { expires, bytes }
+    }
+
     /// Bytes of a completed record.
-    pub(super) fn completed(payload: usize) -> usize {
+    pub(super) fn completed_bytes(payload: usize) -> usize {
         Self::RECORD.saturating_add(payload)
     }
 }
@@ -83,7 +89,13 @@ impl Ledger {
     }
 
     /// Adds a record, if there is room, and says which others are due.
-    pub(super) fn enter(&self, id: Id, account: &Account, now: Moment) -> Result<SomeDue, Lack> {
+    pub(super) fn enter(
+        &self,
+        id: Id,
+        scope: &[u8; 16],
+        account: Account,
+        now: Moment,
+    ) -> Result<SomeDue, Lack> {
         if !take(&self.gauges.records, 1, self.max_records) {
             return Err(Lack::Room);
         }
@@ -92,7 +104,7 @@ impl Ledger {
             return Err(Lack::Room);
         }
         if let Some(quota) = &self.quota {
-            let Some(bytes) = quota.insert(account.scope, id, account.expires) else {
+            let Some(bytes) = quota.insert(*scope, id, account.expires) else {
                 self.gauges.records.fetch_sub(1, Ordering::Relaxed);
                 self.give_bytes(account.bytes);
                 return Err(Lack::Quota);
@@ -103,21 +115,28 @@ impl Ledger {
     }
 
     /// Removes a record.
-    pub(super) fn leave(&self, id: Id, account: &Account) {
+    pub(super) fn leave(&self, id: Id, scope: &[u8; 16], account: Account) {
         self.expiry.remove(id, account.expires);
         if let Some(quota) = &self.quota {
-            self.give_bytes(quota.remove(account.scope, id, account.expires));
+            self.give_bytes(quota.remove(*scope, id, account.expires));
         }
         self.give_bytes(account.bytes);
         self.gauges.records.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Follows a record that has changed, over the bounds where it must.
-    pub(super) fn change(&self, id: Id, before: &Account, after: &Account) {
-        self.expiry.change(id, before.expires, after.expires);
-        if let Some(quota) = &self.quota {
-            quota.change(after.scope, id, before.expires, after.expires);
+    /// Follows a record that expires at another time.
+    pub(super) fn moved(&self, id: Id, scope: &[u8; 16], before: Moment, after: Moment) {
+        if before != after {
+            self.expiry.change(id, before, after);
+            if let Some(quota) = &self.quota {
+                quota.change(*scope, id, before, after);
+            }
         }
+    }
+
+    /// Follows a record that has changed, over the bounds where it must.
+    pub(super) fn change(&self, id: Id, scope: &[u8; 16], before: Account, after: Account) {
+        self.moved(id, scope, before.expires, after.expires);
         if after.bytes > before.bytes {
             self.gauges
                 .bytes

@@ -58,9 +58,7 @@ impl Quota {
     }
 
     pub(super) fn change(&self, scope: Scope, id: Id, before: Moment, after: Moment) {
-        if let Some(mut records) = self.scopes.get_mut(&scope)
-            && before != after
-        {
+        if let Some(mut records) = self.scopes.get_mut(&scope) {
             records.remove(&(before, id));
             records.insert((after, id));
         }
