@@ -43,6 +43,12 @@ impl Account {
     /// Bytes of a record in flight.
     pub(super) const CLAIMED: usize = Self::RECORD + Self::RESERVE;
 
+    /// What a record in flight adds.
+    pub(super) fn claimed(expires: Moment) -> Self {
+        let bytes = Self::CLAIMED;
+        Self { expires, bytes }
+    }
+
     /// What a completed record adds.
     pub(super) fn completed(expires: Moment, payload: usize) -> Self {
         let bytes = Self::completed_bytes(payload);
@@ -125,6 +131,7 @@ impl Ledger {
     }
 
     /// Follows a record that expires at another time.
+    #[inline]
     pub(super) fn moved(&self, id: Id, scope: &[u8; 16], before: Moment, after: Moment) {
         if before != after {
             self.expiry.change(id, before, after);

@@ -18,7 +18,7 @@ use super::id::{Id, Secret};
 use super::ledger::{Account, Lack, Ledger};
 use super::map::{Map, Shards};
 use super::sealed::{Draft, Head};
-use super::slot::{Changed, Claimed, Slot, Waiters};
+use super::slot::{Changed, Claimed, Ends, Slot, Waiters};
 use crate::clock;
 use crate::drive;
 use crate::key::{Fence, RecordKey};
@@ -52,22 +52,38 @@ impl<M: Map> Records<M> {
 
     pub(super) fn claim(&self, request: &ClaimRequest, now: Moment) -> Claim {
         let id = self.id(request.key());
+        let claimed = self.try_claim(id, request, now);
+        claimed.unwrap_or_else(|obstacle| self.claim_past(obstacle, id, request, now))
+    }
+
+    /// Removes what is in the way of a claim, as long as anything is and goes.
+    #[cold]
+    fn claim_past(
+        &self,
+        mut obstacle: Obstacle,
+        id: Id,
+        request: &ClaimRequest,
+        now: Moment,
+    ) -> Claim {
         loop {
-            match self.try_claim(id, request, now) {
-                Ok(claim) => return claim,
-                Err(Obstacle::Expired) => {
+            match obstacle {
+                Obstacle::Expired => {
                     self.drop_expired(id, now);
                 }
-                Err(Obstacle::Lack(Lack::Room)) => {
+                Obstacle::Lack(Lack::Room) => {
                     if !self.drop_due(id, now) {
                         return Claim::Full;
                     }
                 }
-                Err(Obstacle::Lack(Lack::Quota)) => {
+                Obstacle::Lack(Lack::Quota) => {
                     if !self.drop_due_of(request.key().scope(), now) {
                         return Claim::OverQuota;
                     }
                 }
+            }
+            match self.try_claim(id, request, now) {
+                Ok(claim) => return claim,
+                Err(next) => obstacle = next,
             }
         }
     }
@@ -215,10 +231,10 @@ impl<M: Map> Records<M> {
                 Ok(Found::There(claimed))
             },
             || {
-                let account = Slot::account_of(request, now);
-                let due = self.ledger.enter(id, key.scope(), account, now);
+                let ends = Ends::of(request, now);
+                let due = self.ledger.enter(id, key.scope(), ends.account(), now);
                 let due = due.map_err(Obstacle::Lack)?;
-                let (slot, owned) = Slot::claimed(request, self.fences.next(key), now);
+                let (slot, owned) = Slot::claimed(request, self.fences.next(key), ends, now);
                 Ok((slot, Found::Nothing(owned, due)))
             },
         )?;

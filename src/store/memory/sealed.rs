@@ -180,25 +180,41 @@ impl Numbers {
     }
 
     /// The numbers at the begin of a buffer, and what follows them.
-    fn read(mut from: &[u8]) -> (Self, &[u8]) {
+    fn read(from: &[u8]) -> (Self, &[u8]) {
+        let mut padded = [0; Self::MOST];
+        let bytes = from.first_chunk().unwrap_or_else(|| {
+            padded[..from.len()].copy_from_slice(from);
+            &padded
+        });
+        let mut length = 0;
+        let mut next = || {
+            let (number, taken) = number(&bytes[length..]);
+            length += taken;
+            number
+        };
         let mut numbers = Self {
-            marked: take_number(&mut from),
-            first: take_number(&mut from),
-            lives: take_number(&mut from),
-            fence: take_number(&mut from),
+            marked: next(),
+            first: next(),
+            lives: next(),
+            fence: next(),
             version: Self::USUAL_VERSION,
         };
         if numbers.is_marked(Self::OTHER_VERSION) {
-            numbers.version = take(&mut from);
+            numbers.version = bytes[length];
+            length += 1;
         }
-        (numbers, from)
+        (numbers, &from[length..])
     }
 }
 
 /// How many bytes a number takes: seven bits in each, or all 64 after one. The first byte tells, by how many of its bits
 /// are zero before one is set, from the lowest.
 fn length(number: u64) -> usize {
-    ((number | 1).ilog2() as usize / 7 + 1).min(LONGEST)
+    if number >> 56 == 0 {
+        (number | 1).ilog2() as usize / 7 + 1
+    } else {
+        LONGEST
+    }
 }
 
 const LONGEST: usize = 9;
@@ -216,31 +232,15 @@ fn put_number(to: &mut [u8], number: u64) -> usize {
     length
 }
 
-fn take_number(from: &mut &[u8]) -> u64 {
-    let length = from[0].trailing_zeros() as usize + 1;
-    let (here, rest) = from.split_at(length);
-    let number = if length == LONGEST {
-        u64::from_le_bytes(part(&here[1..]))
+/// The number at the begin of so many bytes at least, and how many of them it takes.
+fn number(from: &[u8]) -> (u64, usize) {
+    let told = u64::from_le_bytes(part(from));
+    let length = told.trailing_zeros() as usize + 1;
+    if length < LONGEST {
+        (told << (64 - 8 * length) >> (64 - 7 * length), length)
     } else {
-        // Mostly a payload follows, so that eight bytes are read at once.
-        let told = from.first_chunk().map_or_else(
-            || {
-                let mut told = [0; 8];
-                told[..here.len()].copy_from_slice(here);
-                u64::from_le_bytes(told)
-            },
-            |eight| u64::from_le_bytes(*eight),
-        );
-        told << (64 - 8 * length) >> (64 - 7 * length)
-    };
-    *from = rest;
-    number
-}
-
-fn take(from: &mut &[u8]) -> u8 {
-    let (byte, rest) = from.split_first().expect("a buffer has all numbers");
-    *from = rest;
-    *byte
+        (u64::from_le_bytes(part(&from[1..])), LONGEST)
+    }
 }
 
 /// The buffer of a completed record without its head: made before a lock is taken, so that no payload is

@@ -21,30 +21,27 @@ pub(super) enum Slot {
 const _: () = assert!(size_of::<Slot>() == 16);
 
 impl Slot {
-    /// What a record adds that has just been claimed.
-    pub(super) fn account_of(request: &ClaimRequest, now: Moment) -> Account {
-        Account {
-            expires: later(now, request.retention().max(request.lease())),
-            bytes: Account::CLAIMED,
-        }
-    }
-
     /// A record that has just been claimed.
-    pub(super) fn claimed(request: &ClaimRequest, fence: Fence, now: Moment) -> (Self, Owned) {
+    pub(super) fn claimed(
+        request: &ClaimRequest,
+        fence: Fence,
+        ends: Ends,
+        now: Moment,
+    ) -> (Self, Owned) {
         let head = Head {
             fingerprint: *request.fingerprint(),
             fence,
             attempt: 1,
             committed: false,
             first: now,
-            expires: later(now, request.retention()),
+            expires: ends.retention,
         };
         let flight = Box::new(Flight {
             key: *request.key(),
             head,
             claim_id: request.claim_id(),
             leased: now,
-            lease_end: later(now, request.lease()),
+            lease_end: ends.lease,
             waiters: Waiters::default(),
         });
         let owned = flight.owned(now);
@@ -253,6 +250,27 @@ impl Slot {
     }
 }
 
+/// When what a claim is given ends.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    retention: Moment,
+    lease: Moment,
+}
+
+impl Ends {
+    pub(super) fn of(request: &ClaimRequest, now: Moment) -> Self {
+        Self {
+            retention: later(now, request.retention()),
+            lease: later(now, request.lease()),
+        }
+    }
+
+    /// What a record adds that is claimed like this.
+    pub(super) fn account(self) -> Account {
+        Account::claimed(self.retention.max(self.lease))
+    }
+}
+
 /// The answer to a claim of a record that is there.
 pub(super) struct Claimed {
     pub(super) claim: Claim,
@@ -337,10 +355,7 @@ impl Flight {
     }
 
     fn account(&self) -> Account {
-        Account {
-            expires: self.expires(),
-            bytes: Account::CLAIMED,
-        }
+        Account::claimed(self.expires())
     }
 
     /// What its owner has changed of it.
