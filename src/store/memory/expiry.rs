@@ -59,12 +59,15 @@ impl Expiry {
 
     /// One record that is due, those of the stripe of `near` first.
     pub(super) fn first(&self, near: Id, now: Moment) -> Option<Id> {
-        let (latest, near) = (latest_due(now), index(near));
-        let (before, after) = self.seconds.split_at(near);
-        let stripes = (near..).zip(after).chain((0..).zip(before));
-        // A full store looks at all of them for every claim that it refuses.
-        let mut due = stripes.filter(|(_, second)| second.load(Ordering::Relaxed) <= latest);
-        due.find_map(|(stripe, _)| {
+        let latest = latest_due(now);
+        let may_be_due = |second: &AtomicU32| second.load(Ordering::Relaxed) <= latest;
+        // Of a full store, where mostly none is, all are looked at for every claim that it refuses.
+        if !self.seconds.iter().any(may_be_due) {
+            return None;
+        }
+        let near_first = (0..STRIPES).map(|step| (index(near) + step) % STRIPES);
+        let mut stripes = near_first.filter(|stripe| may_be_due(&self.seconds[*stripe]));
+        stripes.find_map(|stripe| {
             let first = self.stripe(stripe).first();
             first.filter(|due| due.second <= latest).map(|due| due.id)
         })
