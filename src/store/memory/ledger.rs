@@ -64,7 +64,10 @@ impl Account {
 /// Why a record cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
-    Quota,
+    Quota {
+        /// A record of the scope that may go for another.
+        expired: Option<Id>,
+    },
     Room,
 }
 
@@ -110,11 +113,12 @@ impl Ledger {
             return Err(Lack::Room);
         }
         if let Some(quota) = &self.quota {
-            let Some(bytes) = quota.insert(*scope, id, account.expires) else {
+            let added = quota.insert(*scope, id, account.expires, now);
+            let bytes = added.map_err(|expired| {
                 self.gauges.records.fetch_sub(1, Ordering::Relaxed);
                 self.give_bytes(account.bytes);
-                return Err(Lack::Quota);
-            };
+                Lack::Quota { expired }
+            })?;
             self.gauges.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         Ok(self.expiry.insert(id, account.expires, now))

@@ -75,11 +75,10 @@ impl<M: Map> Records<M> {
                         return Claim::Full;
                     }
                 }
-                Obstacle::Lack(Lack::Quota) => {
-                    if !self.drop_due_of(request.key().scope(), now) {
-                        return Claim::OverQuota;
-                    }
-                }
+                Obstacle::Lack(Lack::Quota { expired }) => match expired {
+                    Some(expired) => _ = self.drop_expired(expired, now),
+                    None => return Claim::OverQuota,
+                },
             }
             match self.try_claim(id, request, now) {
                 Ok(claim) => return claim,
@@ -296,17 +295,6 @@ impl<M: Map> Records<M> {
     /// Drops a record that is due, wherever it is.
     fn drop_due(&self, near: Id, now: Moment) -> bool {
         while let Some(id) = self.ledger.expiry.first(near, now) {
-            if self.drop_expired(id, now) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Drops a record of this scope that has expired.
-    fn drop_due_of(&self, scope: &[u8; 16], now: Moment) -> bool {
-        let first = || self.ledger.quota.as_ref()?.first(*scope, now);
-        while let Some(id) = first() {
             if self.drop_expired(id, now) {
                 return true;
             }
