@@ -39,9 +39,7 @@ impl Expiry {
     pub(super) fn insert(&self, id: Id, expires: Moment, now: Moment) -> SomeDue {
         self.visit(id, |queue| {
             queue.insert(Due::new(id, expires));
-            queue
-                .two()
-                .map(|due| due.filter(|due| due.is_at(now)).map(|due| due.id))
+            queue.two(latest_due(now))
         })
     }
 
@@ -61,19 +59,26 @@ impl Expiry {
 
     /// One record that is due, those of the stripe of `near` first.
     pub(super) fn first(&self, near: Id, now: Moment) -> Option<Id> {
-        (0..STRIPES as u64).find_map(|step| {
-            let id = near.wrapping_add(step);
-            let second = self.seconds[index(id)].load(Ordering::Relaxed);
-            let first = is_due(second, now).then(|| self.stripe(id).first())?;
-            first.filter(|due| due.is_at(now)).map(|due| due.id)
+        let latest = latest_due(now);
+        let may_be_due = |second: &AtomicU32| second.load(Ordering::Relaxed) <= latest;
+        // Of a full store, where mostly none is, all are looked at for every claim that it refuses.
+        if !self.seconds.iter().any(may_be_due) {
+            return None;
+        }
+        let near_first = (0..STRIPES).map(|step| (index(near) + step) % STRIPES);
+        let mut stripes = near_first.filter(|stripe| may_be_due(&self.seconds[*stripe]));
+        stripes.find_map(|stripe| {
+            let first = self.stripe(stripe).first();
+            first.filter(|due| due.second <= latest).map(|due| due.id)
         })
     }
 
     fn visit<R>(&self, id: Id, visit: impl FnOnce(&mut Queue) -> R) -> R {
-        let mut queue = self.stripe(id);
+        let stripe = index(id);
+        let mut queue = self.stripe(stripe);
         let visited = visit(&mut queue);
         let second = queue.first().map_or(Due::NEVER, |due| due.second);
-        let known = &self.seconds[index(id)];
+        let known = &self.seconds[stripe];
         // Others read it: it is written when it changes.
         if known.load(Ordering::Relaxed) != second {
             known.store(second, Ordering::Relaxed);
@@ -81,9 +86,9 @@ impl Expiry {
         visited
     }
 
-    fn stripe(&self, id: Id) -> MutexGuard<'_, Queue> {
+    fn stripe(&self, stripe: usize) -> MutexGuard<'_, Queue> {
         // Every change is complete, so that a panic of another thread leaves nothing half done.
-        self.stripes[index(id)]
+        self.stripes[stripe]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,10 +126,17 @@ impl Queue {
         self.all.peek().map(|first| first.0)
     }
 
-    /// The first, and one after it, which may have been removed.
-    fn two(&self) -> [Option<Due>; AT_ONCE] {
+    /// The first, and one after it, which may have been removed, as far as they are due until this second.
+    fn two(&self, latest: u32) -> SomeDue {
+        let is_due = |due: &Due| due.second <= latest;
+        let first = self.first().filter(is_due);
+        // Mostly none is.
+        if first.is_none() {
+            return SomeDue::default();
+        }
         let after = self.all.as_slice().get(1..).unwrap_or_default();
-        [self.first(), after.iter().take(2).max().map(|due| due.0)]
+        let second = after.iter().take(2).max().map(|due| due.0).filter(is_due);
+        [first, second].map(|due| due.map(|due| due.id))
     }
 
     fn insert(&mut self, due: Due) {
@@ -184,14 +196,11 @@ impl Due {
         let second = u32::try_from(expires.div_ceil(NANOSECONDS)).unwrap_or(Self::NEVER);
         Self { second, id }
     }
-
-    fn is_at(self, now: Moment) -> bool {
-        is_due(self.second, now)
-    }
 }
 
-fn is_due(second: u32, now: Moment) -> bool {
-    second != Due::NEVER && u64::from(second) <= now / NANOSECONDS
+/// The latest second of what is due.
+fn latest_due(now: Moment) -> u32 {
+    (now / NANOSECONDS).min(u64::from(Due::NEVER) - 1) as u32
 }
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -203,7 +212,7 @@ use std::collections::BTreeSet;
 impl Expiry {
     /// Every record and the second at which it is due.
     pub(super) fn all(&self) -> BTreeSet<(Id, u32)> {
-        let stripes = (0..STRIPES as u64).flat_map(|stripe| {
+        let stripes = (0..STRIPES).flat_map(|stripe| {
             let mut queue = self.stripe(stripe);
             queue.sweep();
             queue.all.clone()

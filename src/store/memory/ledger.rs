@@ -25,9 +25,9 @@ struct Gauges {
     bytes: AtomicUsize,
 }
 
-/// What one record adds.
+/// What one record adds to those of its scope.
+#[derive(Clone, Copy)]
 pub(super) struct Account {
-    pub(super) scope: [u8; 16],
     pub(super) expires: Moment,
     pub(super) bytes: usize,
 }
@@ -43,8 +43,20 @@ impl Account {
     /// Bytes of a record in flight.
     pub(super) const CLAIMED: usize = Self::RECORD + Self::RESERVE;
 
+    /// What a record in flight adds.
+    pub(super) fn claimed(expires: Moment) -> Self {
+        let bytes = Self::CLAIMED;
+        Self { expires, bytes }
+    }
+
+    /// What a completed record adds.
+    pub(super) fn completed(expires: Moment, payload: usize) -> Self {
+        let bytes = Self::completed_bytes(payload);
+        Self { expires, bytes }
+    }
+
     /// Bytes of a completed record.
-    pub(super) fn completed(payload: usize) -> usize {
+    pub(super) fn completed_bytes(payload: usize) -> usize {
         Self::RECORD.saturating_add(payload)
     }
 }
@@ -52,7 +64,10 @@ impl Account {
 /// Why a record cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
-    Quota,
+    Quota {
+        /// A record of the scope that may go for another.
+        expired: Option<Id>,
+    },
     Room,
 }
 
@@ -83,7 +98,13 @@ impl Ledger {
     }
 
     /// Adds a record, if there is room, and says which others are due.
-    pub(super) fn enter(&self, id: Id, account: &Account, now: Moment) -> Result<SomeDue, Lack> {
+    pub(super) fn enter(
+        &self,
+        id: Id,
+        scope: &[u8; 16],
+        account: Account,
+        now: Moment,
+    ) -> Result<SomeDue, Lack> {
         if !take(&self.gauges.records, 1, self.max_records) {
             return Err(Lack::Room);
         }
@@ -92,32 +113,41 @@ impl Ledger {
             return Err(Lack::Room);
         }
         if let Some(quota) = &self.quota {
-            let Some(bytes) = quota.insert(account.scope, id, account.expires) else {
+            let added = quota.insert(*scope, id, account.expires, now);
+            let bytes = added.map_err(|expired| {
                 self.gauges.records.fetch_sub(1, Ordering::Relaxed);
                 self.give_bytes(account.bytes);
-                return Err(Lack::Quota);
-            };
+                Lack::Quota { expired }
+            })?;
             self.gauges.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         Ok(self.expiry.insert(id, account.expires, now))
     }
 
     /// Removes a record.
-    pub(super) fn leave(&self, id: Id, account: &Account) {
+    pub(super) fn leave(&self, id: Id, scope: &[u8; 16], account: Account) {
         self.expiry.remove(id, account.expires);
         if let Some(quota) = &self.quota {
-            self.give_bytes(quota.remove(account.scope, id, account.expires));
+            self.give_bytes(quota.remove(*scope, id, account.expires));
         }
         self.give_bytes(account.bytes);
         self.gauges.records.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Follows a record that has changed, over the bounds where it must.
-    pub(super) fn change(&self, id: Id, before: &Account, after: &Account) {
-        self.expiry.change(id, before.expires, after.expires);
-        if let Some(quota) = &self.quota {
-            quota.change(after.scope, id, before.expires, after.expires);
+    /// Follows a record that expires at another time.
+    #[inline]
+    pub(super) fn moved(&self, id: Id, scope: &[u8; 16], before: Moment, after: Moment) {
+        if before != after {
+            self.expiry.change(id, before, after);
+            if let Some(quota) = &self.quota {
+                quota.change(*scope, id, before, after);
+            }
         }
+    }
+
+    /// Follows a record that has changed, over the bounds where it must.
+    pub(super) fn change(&self, id: Id, scope: &[u8; 16], before: Account, after: Account) {
+        self.moved(id, scope, before.expires, after.expires);
         if after.bytes > before.bytes {
             self.gauges
                 .bytes

@@ -29,17 +29,27 @@ impl Quota {
         }
     }
 
-    /// Adds a record and says how many bytes that takes; `None` when the scope is full.
-    pub(super) fn insert(&self, scope: Scope, id: Id, expires: Moment) -> Option<usize> {
+    /// Adds a record and says how many bytes that takes; or, where the scope is full, which of its records has expired
+    /// first, if any.
+    pub(super) fn insert(
+        &self,
+        scope: Scope,
+        id: Id,
+        expires: Moment,
+        now: Moment,
+    ) -> Result<usize, Option<Id>> {
         match self.scopes.entry(scope) {
-            Entry::Occupied(records) if records.get().len() >= self.most => None,
+            Entry::Occupied(records) if records.get().len() >= self.most => {
+                let first = records.get().first();
+                Err(first.filter(|(at, _)| *at <= now).map(|(_, id)| *id))
+            }
             Entry::Occupied(mut records) => {
                 records.get_mut().insert((expires, id));
-                Some(Self::RECORD)
+                Ok(Self::RECORD)
             }
             Entry::Vacant(records) => {
                 records.insert(BTreeSet::from([(expires, id)]));
-                Some(Self::RECORD + Self::SCOPE)
+                Ok(Self::RECORD + Self::SCOPE)
             }
         }
     }
@@ -58,21 +68,10 @@ impl Quota {
     }
 
     pub(super) fn change(&self, scope: Scope, id: Id, before: Moment, after: Moment) {
-        if let Some(mut records) = self.scopes.get_mut(&scope)
-            && before != after
-        {
+        if let Some(mut records) = self.scopes.get_mut(&scope) {
             records.remove(&(before, id));
             records.insert((after, id));
         }
-    }
-
-    /// The record of this scope that has expired first.
-    pub(super) fn first(&self, scope: Scope, now: Moment) -> Option<Id> {
-        let records = self.scopes.get(&scope)?;
-        records
-            .first()
-            .filter(|(expires, _)| *expires <= now)
-            .map(|(_, id)| *id)
     }
 }
 

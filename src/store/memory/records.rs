@@ -18,11 +18,13 @@ use super::id::{Id, Secret};
 use super::ledger::{Account, Lack, Ledger};
 use super::map::{Map, Shards};
 use super::sealed::{Draft, Head};
-use super::slot::{Slot, Waiters};
+use super::slot::{Changed, Claimed, Ends, Slot, Waiters};
 use crate::clock;
 use crate::drive;
 use crate::key::{Fence, RecordKey};
-use crate::store::claim::{Claim, ClaimRequest, Completed, Forgotten, Owner, Record, Settled};
+use crate::store::claim::{
+    Claim, ClaimRequest, Completed, Forgotten, Owned, Owner, Record, Settled,
+};
 
 /// All records of a store. Every verb of the store, at a given time.
 pub(super) struct Records<M = Shards> {
@@ -50,22 +52,37 @@ impl<M: Map> Records<M> {
 
     pub(super) fn claim(&self, request: &ClaimRequest, now: Moment) -> Claim {
         let id = self.id(request.key());
+        let claimed = self.try_claim(id, request, now);
+        claimed.unwrap_or_else(|obstacle| self.claim_past(obstacle, id, request, now))
+    }
+
+    /// Removes what is in the way of a claim, as long as anything is and goes.
+    #[cold]
+    fn claim_past(
+        &self,
+        mut obstacle: Obstacle,
+        id: Id,
+        request: &ClaimRequest,
+        now: Moment,
+    ) -> Claim {
         loop {
-            match self.try_claim(id, request, now) {
-                Ok(claim) => return claim,
-                Err(Obstacle::Expired) => {
+            match obstacle {
+                Obstacle::Expired => {
                     self.drop_expired(id, now);
                 }
-                Err(Obstacle::Lack(Lack::Room)) => {
+                Obstacle::Lack(Lack::Room) => {
                     if !self.drop_due(id, now) {
                         return Claim::Full;
                     }
                 }
-                Err(Obstacle::Lack(Lack::Quota)) => {
-                    if !self.drop_due_of(request.key().scope(), now) {
-                        return Claim::OverQuota;
-                    }
-                }
+                Obstacle::Lack(Lack::Quota { expired }) => match expired {
+                    Some(expired) => _ = self.drop_expired(expired, now),
+                    None => return Claim::OverQuota,
+                },
+            }
+            match self.try_claim(id, request, now) {
+                Ok(claim) => return claim,
+                Err(next) => obstacle = next,
             }
         }
     }
@@ -86,7 +103,7 @@ impl<M: Map> Records<M> {
         let retention = completed.retention();
         let payload = completed.payload();
         // The claim has made sure of some; this is what the payload takes beyond.
-        let beyond = Account::completed(payload.len()).saturating_sub(Account::CLAIMED);
+        let beyond = Account::completed_bytes(payload.len()).saturating_sub(Account::CLAIMED);
         let (payload, settled, taken) = if self.make_room(owner, beyond, now) {
             (payload, Settled::Applied, beyond)
         } else {
@@ -200,36 +217,38 @@ impl<M: Map> Records<M> {
 
     /// One look at the record, and what it leads to.
     fn try_claim(&self, id: Id, request: &ClaimRequest, now: Moment) -> Result<Claim, Obstacle> {
-        let (claim, waiters, due) = self.slots.change_or_make(
+        let key = request.key();
+        let found = self.slots.change_or_make(
             id,
             |slot| {
-                if slot.is_expired(now) {
-                    return Err(Obstacle::Expired);
+                let next_fence = || self.fences.next(key);
+                let claimed = slot.claim(request, now, next_fence);
+                let claimed = claimed.ok_or(Obstacle::Expired)?;
+                if let Some((before, after)) = claimed.moved {
+                    self.ledger.moved(id, key.scope(), before, after);
                 }
-                let (claim, waiters) = if slot.is_of(request.key()) {
-                    let before = slot.account();
-                    let claimed = slot.claim(request, now, || self.fences.next(request.key()));
-                    if let (Claim::Owned(_), _) = claimed {
-                        self.ledger.change(id, &before, &slot.account());
-                    }
-                    claimed
-                } else {
-                    (Claim::Full, Waiters::default())
-                };
-                Ok((claim, waiters, SomeDue::default()))
+                Ok(Found::There(claimed))
             },
             || {
-                let due = self.ledger.enter(id, &Slot::account_of(request, now), now);
+                let ends = Ends::of(request, now);
+                let due = self.ledger.enter(id, key.scope(), ends.account(), now);
                 let due = due.map_err(Obstacle::Lack)?;
-                let (slot, owned) = Slot::claimed(request, self.fences.next(request.key()), now);
-                Ok((slot, (Claim::Owned(owned), Waiters::default(), due)))
+                let (slot, owned) = Slot::claimed(request, self.fences.next(key), ends, now);
+                Ok((slot, Found::Nothing(owned, due)))
             },
         )?;
-        waiters.wake();
-        for id in due.into_iter().flatten() {
-            self.drop_expired(id, now);
+        match found {
+            Found::Nothing(owned, due) => {
+                for id in due.into_iter().flatten() {
+                    self.drop_expired(id, now);
+                }
+                Ok(Claim::Owned(owned))
+            }
+            Found::There(claimed) => {
+                claimed.waiters.wake();
+                Ok(claimed.claim)
+            }
         }
-        Ok(claim)
     }
 
     /// Lets an owner change its record, for which it has taken so many bytes already.
@@ -238,17 +257,21 @@ impl<M: Map> Records<M> {
         owner: &Owner,
         taken: usize,
         now: Moment,
-        change: impl FnOnce(&mut Slot) -> (Settled, Waiters),
+        change: impl FnOnce(&mut Slot) -> Changed,
     ) -> Settled {
-        let id = self.id(owner.key());
+        let (id, key) = (self.id(owner.key()), owner.key());
         let changed = self.slots.change(id, |slot| {
+            let account = slot.account();
             // One that has expired is absent, whether it has been dropped yet or not.
-            (slot.is_of(owner.key()) && !slot.is_expired(now)).then(|| {
-                let mut before = slot.account();
-                before.bytes += taken;
+            (slot.is_of(key) && account.expires > now).then(|| {
                 let changed = change(slot);
-                self.ledger.change(id, &before, &slot.account());
-                changed
+                let before = Account {
+                    bytes: account.bytes + taken,
+                    ..account
+                };
+                let after = changed.after.unwrap_or(account);
+                self.ledger.change(id, key.scope(), before, after);
+                (changed.settled, changed.waiters)
             })
         });
         let (settled, waiters) = changed.flatten().unwrap_or_else(|| {
@@ -279,17 +302,6 @@ impl<M: Map> Records<M> {
         false
     }
 
-    /// Drops a record of this scope that has expired.
-    fn drop_due_of(&self, scope: &[u8; 16], now: Moment) -> bool {
-        let first = || self.ledger.quota.as_ref()?.first(*scope, now);
-        while let Some(id) = first() {
-            if self.drop_expired(id, now) {
-                return true;
-            }
-        }
-        false
-    }
-
     /// Drops a record unless it has got a new life since it was found to be due.
     fn drop_expired(&self, id: Id, now: Moment) -> bool {
         self.drop_if(id, |slot| slot.is_expired(now))
@@ -309,7 +321,7 @@ impl<M: Map> Records<M> {
         self.slots.take_if(id, |slot| {
             let goes = goes(slot);
             if goes {
-                self.ledger.leave(id, &slot.account());
+                self.ledger.leave(id, &slot.scope(), slot.account());
             }
             goes
         })
@@ -329,6 +341,13 @@ impl Fences {
         let latest = &self.0[usize::from(first)];
         Fence::new(latest.fetch_add(1, Ordering::Relaxed) + 1)
     }
+}
+
+/// What a claim has found.
+enum Found {
+    /// So that it made a record, and heard which others are due.
+    Nothing(Owned, SomeDue),
+    There(Claimed),
 }
 
 /// What is in the way of a claim.

@@ -1,15 +1,16 @@
 //! A completed record in one buffer.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{iter, mem};
 
 use bytes::Bytes;
 
-use super::clock::{Moment, later};
+use super::clock::{Moment, between, later};
 use super::id::rest;
 use crate::fingerprint::Fingerprint;
 use crate::key::{Fence, RecordKey};
+use crate::store::claim::{Record, State};
 
 /// What is known of every record beside its key.
 #[derive(Clone, Copy)]
@@ -36,6 +37,13 @@ impl Head {
             expires: later(now, retention),
         }
     }
+
+    pub(super) fn record(&self, state: State, now: Moment) -> Record {
+        Record::new(self.fingerprint, self.fence, self.attempt, state)
+            .committed(self.committed)
+            .age(between(self.first, now))
+            .expires_in(between(now, self.expires))
+    }
 }
 
 /// A completed record, in a buffer which replays share: its scope, what of its key its identifier does not tell, the digest
@@ -57,22 +65,18 @@ impl Sealed {
         part(&self.0)
     }
 
-    pub(super) fn head(&self) -> Head {
-        self.parts().0
-    }
-
     pub(super) fn parts(&self) -> (Head, &[u8]) {
         let (numbers, payload) = Numbers::read(&self.0[NUMBERS..]);
         (numbers.head(part(&self.0[DIGEST..])), payload)
     }
 
-    pub(super) fn replayed(&self) -> (Head, Bytes) {
-        let (head, payload) = self.parts();
-        let payload = Payload {
+    /// The record of which these are the parts.
+    pub(super) fn record(&self, (head, payload): &(Head, &[u8]), now: Moment) -> Record {
+        let payload = Bytes::from_owner(Payload {
             begin: self.0.len() - payload.len(),
             buffer: Arc::clone(&self.0),
-        };
-        (head, Bytes::from_owner(payload))
+        });
+        head.record(State::Completed { payload }, now)
     }
 }
 
@@ -115,6 +119,9 @@ impl Numbers {
     const OTHER_VERSION: u64 = 2;
     const IN_HOURS: u64 = 4;
     const ATTEMPT: u32 = 3;
+
+    /// Bytes that they take at most.
+    const MOST: usize = 4 * LONGEST + 1;
 
     fn of(head: &Head) -> Self {
         let version = head.fingerprint.version();
@@ -159,87 +166,81 @@ impl Numbers {
         numbers.map(length).iter().sum::<usize>() + version
     }
 
-    /// Fills a buffer of this length.
-    fn write(&self, mut to: &mut [u8]) {
+    /// Writes them at the begin of a buffer and says how long they are.
+    fn write(&self, to: &mut [u8; Self::MOST]) -> usize {
+        let mut length = 0;
         for number in [self.marked, self.first, self.lives, self.fence] {
-            put_number(&mut to, number);
+            length += put_number(&mut to[length..], number);
         }
         if self.is_marked(Self::OTHER_VERSION) {
-            put(&mut to, self.version);
+            to[length] = self.version;
+            length += 1;
         }
+        length
     }
 
     /// The numbers at the begin of a buffer, and what follows them.
-    fn read(mut from: &[u8]) -> (Self, &[u8]) {
+    fn read(from: &[u8]) -> (Self, &[u8]) {
+        let mut padded = [0; Self::MOST];
+        let bytes = from.first_chunk().unwrap_or_else(|| {
+            padded[..from.len()].copy_from_slice(from);
+            &padded
+        });
+        let mut length = 0;
+        let mut next = || {
+            let (number, taken) = number(&bytes[length..]);
+            length += taken;
+            number
+        };
         let mut numbers = Self {
-            marked: take_number(&mut from),
-            first: take_number(&mut from),
-            lives: take_number(&mut from),
-            fence: take_number(&mut from),
+            marked: next(),
+            first: next(),
+            lives: next(),
+            fence: next(),
             version: Self::USUAL_VERSION,
         };
         if numbers.is_marked(Self::OTHER_VERSION) {
-            numbers.version = take(&mut from);
+            numbers.version = bytes[length];
+            length += 1;
         }
-        (numbers, from)
+        (numbers, &from[length..])
     }
 }
 
 /// How many bytes a number takes: seven bits in each, or all 64 after one. The first byte tells, by how many of its bits
 /// are zero before one is set, from the lowest.
 fn length(number: u64) -> usize {
-    let bits = 64 - (number | 1).leading_zeros();
-    bits.div_ceil(7).min(LONGEST) as usize
+    if number >> 56 == 0 {
+        (number | 1).ilog2() as usize / 7 + 1
+    } else {
+        LONGEST
+    }
 }
 
-const LONGEST: u32 = 9;
+const LONGEST: usize = 9;
 
-fn put_number(to: &mut &mut [u8], number: u64) {
+/// Says how many bytes it takes; up to eight are written in any case.
+fn put_number(to: &mut [u8], number: u64) -> usize {
     let length = length(number);
-    let (here, rest) = mem::take(to).split_at_mut(length);
-    if length == LONGEST as usize {
-        here[0] = 0;
-        here[1..].copy_from_slice(&number.to_le_bytes());
+    if length == LONGEST {
+        to[0] = 0;
+        to[1..LONGEST].copy_from_slice(&number.to_le_bytes());
     } else {
         let told = (number << 1 | 1) << (length - 1);
-        here.copy_from_slice(&told.to_le_bytes()[..length]);
+        to[..8].copy_from_slice(&told.to_le_bytes());
     }
-    *to = rest;
+    length
 }
 
-fn take_number(from: &mut &[u8]) -> u64 {
-    let length = from[0].trailing_zeros() + 1;
-    let (here, rest) = from.split_at(length as usize);
-    let number = if length == LONGEST {
-        u64::from_le_bytes(part(&here[1..]))
+/// The number at the begin of so many bytes at least, and how many of them it takes.
+fn number(from: &[u8]) -> (u64, usize) {
+    let told = u64::from_le_bytes(part(from));
+    let length = told.trailing_zeros() as usize + 1;
+    if length < LONGEST {
+        (told << (64 - 8 * length) >> (64 - 7 * length), length)
     } else {
-        // Mostly a payload follows, so that eight bytes are read at once.
-        let told = from.first_chunk().map_or_else(
-            || {
-                let mut told = [0; 8];
-                told[..here.len()].copy_from_slice(here);
-                u64::from_le_bytes(told)
-            },
-            |eight| u64::from_le_bytes(*eight),
-        );
-        told << (64 - 8 * length) >> (64 - 7 * length)
-    };
-    *from = rest;
-    number
-}
-
-fn put(to: &mut &mut [u8], byte: u8) {
-    let (here, rest) = mem::take(to)
-        .split_first_mut()
-        .expect("there is room for all numbers");
-    *here = byte;
-    *to = rest;
-}
-
-fn take(from: &mut &[u8]) -> u8 {
-    let (byte, rest) = from.split_first().expect("a buffer has all numbers");
-    *from = rest;
-    *byte
+        (u64::from_le_bytes(part(&from[1..])), LONGEST)
+    }
 }
 
 /// The buffer of a completed record without its head: made before a lock is taken, so that no payload is
@@ -267,17 +268,22 @@ impl Draft {
 
     /// Copies the payload where the head is of another length after all, which is rare.
     pub(super) fn seal(mut self, key: &RecordKey, head: &Head) -> Sealed {
-        let numbers = Numbers::of(head);
-        let room = NUMBERS + numbers.length();
-        if room != self.payload {
-            self = Self::with_room(room, &self.buffer[self.payload..]);
+        let mut numbers = [0; Numbers::MOST];
+        let length = Numbers::of(head).write(&mut numbers);
+        if NUMBERS + length != self.payload {
+            self = Self::with_room(NUMBERS + length, &self.buffer[self.payload..]);
         }
         let buffer = unshared(&mut self.buffer);
         buffer[..REST].copy_from_slice(key.scope());
         buffer[REST..DIGEST].copy_from_slice(rest(key));
         buffer[DIGEST..NUMBERS].copy_from_slice(head.fingerprint.digest());
-        numbers.write(&mut buffer[NUMBERS..room]);
+        buffer[NUMBERS..][..length].copy_from_slice(&numbers[..length]);
         Sealed(self.buffer)
+    }
+
+    /// The bytes of its payload.
+    pub(super) fn payload(&self) -> usize {
+        self.buffer.len() - self.payload
     }
 }
 
@@ -326,10 +332,12 @@ mod tests {
             let key = RecordKey::from_parts([1; 16], [2; 32]);
             let sealed = Draft::new(&payload, &like).seal(&key, &head);
 
-            let (read, replayed) = sealed.replayed();
-            prop_assert_eq!(members(read), members(head));
-            prop_assert_eq!(replayed, &payload);
-            prop_assert_eq!(sealed.parts().1, payload);
+            let parts = sealed.parts();
+            prop_assert_eq!(members(parts.0), members(head));
+            prop_assert_eq!(parts.1, &payload);
+            let record = sealed.record(&parts, 0);
+            let is_replayed = matches!(record.state(), State::Completed { payload: read } if *read == payload);
+            prop_assert!(is_replayed);
             prop_assert_eq!(sealed.scope(), [1; 16]);
             prop_assert!(sealed.is_of(&key));
         }

@@ -21,31 +21,27 @@ pub(super) enum Slot {
 const _: () = assert!(size_of::<Slot>() == 16);
 
 impl Slot {
-    /// What a record adds that has just been claimed.
-    pub(super) fn account_of(request: &ClaimRequest, now: Moment) -> Account {
-        Account {
-            scope: *request.key().scope(),
-            expires: later(now, request.retention().max(request.lease())),
-            bytes: Account::CLAIMED,
-        }
-    }
-
     /// A record that has just been claimed.
-    pub(super) fn claimed(request: &ClaimRequest, fence: Fence, now: Moment) -> (Self, Owned) {
+    pub(super) fn claimed(
+        request: &ClaimRequest,
+        fence: Fence,
+        ends: Ends,
+        now: Moment,
+    ) -> (Self, Owned) {
         let head = Head {
             fingerprint: *request.fingerprint(),
             fence,
             attempt: 1,
             committed: false,
             first: now,
-            expires: later(now, request.retention()),
+            expires: ends.retention,
         };
         let flight = Box::new(Flight {
             key: *request.key(),
             head,
             claim_id: request.claim_id(),
             leased: now,
-            lease_end: later(now, request.lease()),
+            lease_end: ends.lease,
             waiters: Waiters::default(),
         });
         let owned = flight.owned(now);
@@ -79,7 +75,7 @@ impl Slot {
     fn fence(&self) -> Fence {
         match self {
             Self::InFlight(flight) => flight.head.fence,
-            Self::Completed(sealed) => sealed.head().fence,
+            Self::Completed(sealed) => sealed.parts().0.fence,
         }
     }
 
@@ -99,74 +95,52 @@ impl Slot {
     }
 
     pub(super) fn record(&self, now: Moment) -> Record {
-        let (head, state) = match self {
-            Self::InFlight(flight) => {
-                let lease_left = self.lease_left(now);
-                let expires = flight.expires();
-                let head = Head {
-                    expires,
-                    ..flight.head
-                };
-                (head, State::InFlight { lease_left })
-            }
-            Self::Completed(sealed) => {
-                let (head, payload) = sealed.replayed();
-                (head, State::Completed { payload })
-            }
-        };
-        let Head {
-            fingerprint,
-            fence,
-            attempt,
-            committed,
-            first,
-            expires,
-        } = head;
-        Record::new(fingerprint, fence, attempt, state)
-            .committed(committed)
-            .age(between(first, now))
-            .expires_in(between(now, expires))
-    }
-
-    pub(super) fn account(&self) -> Account {
-        let (expires, bytes) = match self {
-            Self::InFlight(flight) => (flight.expires(), Account::CLAIMED),
-            Self::Completed(sealed) => {
-                let (head, payload) = sealed.parts();
-                (head.expires, Account::completed(payload.len()))
-            }
-        };
-        Account {
-            scope: self.scope(),
-            expires,
-            bytes,
+        match self {
+            Self::InFlight(flight) => flight.record(now),
+            Self::Completed(sealed) => sealed.record(&sealed.parts(), now),
         }
     }
 
-    /// Answers a claim of a record that is there and has not expired.
+    pub(super) fn account(&self) -> Account {
+        match self {
+            Self::InFlight(flight) => flight.account(),
+            Self::Completed(sealed) => {
+                let (head, payload) = sealed.parts();
+                Account::completed(head.expires, payload.len())
+            }
+        }
+    }
+
+    /// Answers a claim of a record that is there, unless it has expired.
     pub(super) fn claim(
         &mut self,
         request: &ClaimRequest,
         now: Moment,
         next_fence: impl FnOnce() -> Fence,
-    ) -> (Claim, Waiters) {
-        if let Self::InFlight(flight) = self {
-            let mine = flight.claim_id == request.claim_id();
-            if mine || flight.is_free_for(request, now) {
-                flight.leased = now;
-                flight.lease_end = later(now, request.lease());
-                let waiters = if mine {
-                    Waiters::default()
+    ) -> Option<Claimed> {
+        match self {
+            Self::InFlight(flight) => {
+                if flight.expires() <= now {
+                    return None;
+                }
+                Some(if flight.key == *request.key() {
+                    flight.claim(request, now, next_fence)
                 } else {
-                    flight.claim_id = request.claim_id();
-                    flight.head.fence = next_fence();
-                    flight.head.attempt = flight.head.attempt.saturating_add(1);
-                    mem::take(&mut flight.waiters)
-                };
-                return (Claim::Owned(flight.owned(now)), waiters);
+                    Claimed::left(Claim::Full)
+                })
+            }
+            Self::Completed(sealed) => {
+                let parts = sealed.parts();
+                if parts.0.expires <= now {
+                    return None;
+                }
+                Some(Claimed::left(if sealed.is_of(request.key()) {
+                    Claim::Existing(sealed.record(&parts, now))
+                } else {
+                    Claim::Full
+                }))
             }
         }
-        (Claim::Existing(self.record(now)), Waiters::default())
     }
 
     /// Counts the lease anew for its owner.
@@ -176,9 +150,9 @@ impl Slot {
         lease: Duration,
         committed: bool,
         now: Moment,
-    ) -> (Settled, Waiters) {
+    ) -> Changed {
         let Some(flight) = self.flight_of(owner) else {
-            return REFUSED;
+            return Changed::REFUSED;
         };
         let lease_end = later(now, lease);
         if now >= flight.leased {
@@ -189,17 +163,17 @@ impl Slot {
             flight.lease_end = flight.lease_end.max(lease_end);
         }
         flight.head.committed |= committed;
-        (Settled::Applied, Waiters::default())
+        flight.changed(Waiters::default())
     }
 
     /// Ends the lease of its owner.
-    pub(super) fn abandon(&mut self, owner: &Owner, now: Moment) -> (Settled, Waiters) {
+    pub(super) fn abandon(&mut self, owner: &Owner, now: Moment) -> Changed {
         let Some(flight) = self.flight_of(owner) else {
-            return REFUSED;
+            return Changed::REFUSED;
         };
         flight.lease_end = flight.lease_end.min(now);
         // They stay: the owner may come back, and whoever waits for it again is one of them.
-        (Settled::Applied, flight.waiters.clone())
+        flight.changed(flight.waiters.clone())
     }
 
     /// Ends the record, unless its owner has done so before.
@@ -210,29 +184,32 @@ impl Slot {
         settled: Settled,
         retention: Duration,
         now: Moment,
-    ) -> (Settled, Waiters) {
+    ) -> Changed {
         let Some(flight) = self.flight_of(owner) else {
             // A fence is of one claim only, so that a completed record need not keep the claim id.
             let repeated = matches!(self, Self::Completed(_)) && self.fence() == owner.fence();
-            return if repeated {
-                (Settled::Applied, Waiters::default())
-            } else {
-                REFUSED
+            return Changed {
+                settled: if repeated {
+                    Settled::Applied
+                } else {
+                    Settled::FencedOut
+                },
+                ..Changed::REFUSED
             };
         };
         let retained = later(flight.head.first, retention);
-        let expires = if retained > now {
+        flight.head.expires = if retained > now {
             retained
         } else {
             flight.lease_end.max(now)
         };
-        let waiters = mem::take(&mut flight.waiters);
-        let head = Head {
-            expires,
-            ..flight.head
+        let changed = Changed {
+            settled,
+            waiters: mem::take(&mut flight.waiters),
+            after: Some(Account::completed(flight.head.expires, draft.payload())),
         };
-        *self = Self::Completed(draft.seal(&flight.key, &head));
-        (settled, waiters)
+        *self = Self::Completed(draft.seal(&flight.key, &flight.head));
+        changed
     }
 
     /// What is left of the lease of the owner with this fence, if anything.
@@ -268,12 +245,67 @@ impl Slot {
     fn expires(&self) -> Moment {
         match self {
             Self::InFlight(flight) => flight.expires(),
-            Self::Completed(sealed) => sealed.head().expires,
+            Self::Completed(sealed) => sealed.parts().0.expires,
         }
     }
 }
 
-const REFUSED: (Settled, Waiters) = (Settled::FencedOut, Waiters(None));
+/// When what a claim is given ends.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    retention: Moment,
+    lease: Moment,
+}
+
+impl Ends {
+    pub(super) fn of(request: &ClaimRequest, now: Moment) -> Self {
+        Self {
+            retention: later(now, request.retention()),
+            lease: later(now, request.lease()),
+        }
+    }
+
+    /// What a record adds that is claimed like this.
+    pub(super) fn account(self) -> Account {
+        Account::claimed(self.retention.max(self.lease))
+    }
+}
+
+/// The answer to a claim of a record that is there.
+pub(super) struct Claimed {
+    pub(super) claim: Claim,
+    pub(super) waiters: Waiters,
+    /// When the record expired before and when it does now, where that may have changed.
+    pub(super) moved: Option<(Moment, Moment)>,
+}
+
+impl Claimed {
+    /// One that leaves the record as it is.
+    fn left(claim: Claim) -> Self {
+        let (waiters, moved) = (Waiters::default(), None);
+        Self {
+            claim,
+            waiters,
+            moved,
+        }
+    }
+}
+
+/// The answer to an owner who changes its record.
+pub(super) struct Changed {
+    pub(super) settled: Settled,
+    pub(super) waiters: Waiters,
+    /// What the record adds now, if it was changed.
+    pub(super) after: Option<Account>,
+}
+
+impl Changed {
+    const REFUSED: Self = Self {
+        settled: Settled::FencedOut,
+        waiters: Waiters(None),
+        after: None,
+    };
+}
 
 /// A record in flight.
 pub(super) struct Flight {
@@ -287,6 +319,54 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    /// Answers a claim of this record, which has not expired.
+    fn claim(
+        &mut self,
+        request: &ClaimRequest,
+        now: Moment,
+        next_fence: impl FnOnce() -> Fence,
+    ) -> Claimed {
+        let mine = self.claim_id == request.claim_id();
+        if !mine && !self.is_free_for(request, now) {
+            return Claimed::left(Claim::Existing(self.record(now)));
+        }
+        let before = self.expires();
+        self.leased = now;
+        self.lease_end = later(now, request.lease());
+        let waiters = if mine {
+            Waiters::default()
+        } else {
+            self.claim_id = request.claim_id();
+            self.head.fence = next_fence();
+            self.head.attempt = self.head.attempt.saturating_add(1);
+            mem::take(&mut self.waiters)
+        };
+        Claimed {
+            claim: Claim::Owned(self.owned(now)),
+            waiters,
+            moved: Some((before, self.expires())),
+        }
+    }
+
+    fn record(&self, now: Moment) -> Record {
+        let lease_left = between(now, self.lease_end);
+        let record = self.head.record(State::InFlight { lease_left }, now);
+        record.expires_in(between(now, self.expires()))
+    }
+
+    fn account(&self) -> Account {
+        Account::claimed(self.expires())
+    }
+
+    /// What its owner has changed of it.
+    fn changed(&self, waiters: Waiters) -> Changed {
+        Changed {
+            settled: Settled::Applied,
+            waiters,
+            after: Some(self.account()),
+        }
+    }
+
     fn owned(&self, now: Moment) -> Owned {
         Owned::new(
             self.head.fence,

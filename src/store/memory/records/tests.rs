@@ -38,10 +38,11 @@ fn audit(records: &Records<impl Map>) {
     let (mut bytes, mut expiry, mut scopes) = (0, BTreeSet::new(), BTreeSet::new());
     let ids = records.slots.ids(|_| true);
     for id in &ids {
-        let account = records.slots.look(*id, Slot::account).unwrap();
+        let look = |slot: &Slot| (slot.scope(), slot.account());
+        let (scope, account) = records.slots.look(*id, look).unwrap();
         bytes += account.bytes;
         expiry.insert((*id, Expiry::second(account.expires)));
-        scopes.insert((account.scope, *id, account.expires));
+        scopes.insert((scope, *id, account.expires));
     }
     if let Some(quota) = &records.ledger.quota {
         assert_eq!(quota.all(), scopes);
