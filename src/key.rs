@@ -265,14 +265,19 @@ pub(crate) struct Framed {
 }
 
 impl Framed {
-    pub(crate) fn new(tag: &[u8; 2]) -> Self {
-        let mut gathered = [0; 192];
-        gathered[..2].copy_from_slice(tag);
+    pub(crate) fn empty() -> Self {
         Self {
             hash: Sha256::new(),
-            gathered,
-            length: 2,
+            gathered: [0; 192],
+            length: 0,
         }
+    }
+
+    #[inline]
+    pub(crate) fn new(tag: &[u8; 2]) -> Self {
+        let mut framed = Self::empty();
+        framed.raw(tag);
+        framed
     }
 
     pub(crate) fn field(&mut self, bytes: &[u8]) {
@@ -304,13 +309,14 @@ impl Framed {
         self.length = 0;
     }
 
-    /// The hash of what there is so far, which goes on.
-    pub(crate) fn into_hash(mut self) -> Sha256 {
-        self.hash.update(&self.gathered[..self.length]);
+    /// The hash of what there is so far, which goes on. Not by value, which would move all that has been gathered.
+    pub(crate) fn hashed(&self) -> Sha256 {
         self.hash
+            .clone()
+            .chain_update(&self.gathered[..self.length])
     }
 
-    /// The digest, and nothing is left. Not by value, which would move all that has been gathered.
+    /// The digest, and nothing is left.
     pub(crate) fn finish(&mut self) -> [u8; 32] {
         self.hash.update(&self.gathered[..self.length]);
         self.length = 0;
@@ -319,8 +325,7 @@ impl Framed {
 
     /// The digest of what there is so far, shortened to that of a scope.
     fn scope(&self) -> [u8; 16] {
-        let hash = self.hash.clone();
-        let digest = hash.chain_update(&self.gathered[..self.length]).finalize();
+        let digest = self.hashed().finalize();
         let mut scope = [0; 16];
         scope.copy_from_slice(&digest[..16]);
         scope
