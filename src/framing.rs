@@ -56,7 +56,11 @@ impl<'a> Fingerprinter<'a> {
     }
 
     /// The fingerprint; `body` is what all frames add up to.
-    pub(crate) fn finish(mut self, parts: &Parts, body: &[u8]) -> Result<Fingerprint, RefusalCode> {
+    pub(crate) fn finish(
+        &mut self,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Fingerprint, RefusalCode> {
         match &self.policy.body {
             Body::Ignored | Body::AsSent => {}
             #[cfg(feature = "canonical-json")]
@@ -77,7 +81,7 @@ impl<'a> Fingerprinter<'a> {
                 self.hash.update(parameters.ok_or(RefusalCode::Internal)?);
             }
         }
-        let digest = self.hash.finalize().into();
+        let digest = self.hash.finalize_reset().into();
         Ok(Fingerprint::from_parts(self.version, digest))
     }
 }

@@ -280,14 +280,29 @@ impl Framed {
         framed
     }
 
+    #[inline]
     pub(crate) fn field(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.raw(bytes);
+        let length = Self::counted(bytes.len());
+        let room = self.gathered.get_mut(self.length..);
+        let room = room.and_then(|room| room.get_mut(..bytes.len().saturating_add(4)));
+        // Both at once, where there is room for both.
+        if let Some((first, rest)) = room.and_then(|room| room.split_first_chunk_mut()) {
+            *first = length;
+            rest.copy_from_slice(bytes);
+            self.length += 4 + bytes.len();
+        } else {
+            self.raw(&length);
+            self.raw(bytes);
+        }
     }
 
     pub(crate) fn count(&mut self, count: usize) {
+        self.raw(&Self::counted(count));
+    }
+
+    fn counted(count: usize) -> [u8; 4] {
         // No field of a request comes near four gigabytes.
-        self.raw(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+        u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes()
     }
 
     #[inline]
