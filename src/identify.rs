@@ -40,18 +40,13 @@ pub(crate) async fn identify<'a, St, B: Body<Data = Bytes>>(
         instead,
     };
     let refused = |code| unowned(None, Instead::Refuse(config.refusal(code)));
-    let head = || Head::of(parts, config.key_from.header_name());
-    let mut fingerprinter;
-    let named = if config.key_from.is_in_body() {
-        fingerprinter = Fingerprinter::new(&config.fingerprint, &head());
+    let head = Head::of(parts, config.key_from.header_name());
+    let mut fingerprinter = Fingerprinter::new(&config.fingerprint, &head);
+    if config.key_from.is_in_body() {
         let read = upload.read(config, &parts.headers, &mut fingerprinter);
         read.await.map_err(refused)?;
-        named(config, &head(), upload.data())
-    } else {
-        let head = head();
-        fingerprinter = Fingerprinter::new(&config.fingerprint, &head);
-        named(config, &head, &[])
-    };
+    }
+    let named = named(config, &head, upload.data());
     let Some((key, record_key)) = named.map_err(refused)? else {
         config.report(|| Event::of(Outcome::Bypassed, None));
         return Err(unowned(None, Instead::Pass));

@@ -248,6 +248,7 @@ impl Namespace {
         Self { nobody, ..unnamed }
     }
 
+    #[inline]
     fn begin(&self, framed: &mut Framed, principal: &[u8]) {
         framed.field(self.name.as_bytes());
         framed.field(principal);

@@ -78,7 +78,7 @@ pub(crate) struct Head<'a> {
     pub(crate) cookie: Found<'a>,
 }
 
-pub(crate) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 impl<'a> Head<'a> {
     /// `key` is none of the other headers: a replay could not echo those.
