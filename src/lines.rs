@@ -113,3 +113,40 @@ impl<'a> Head<'a> {
         head
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_several_and_none_are_told_apart_whatever_lies_between() {
+        const KEY: HeaderName = HeaderName::from_static("webhook-id");
+        let mut request = http::Request::new(());
+        for (name, line) in [
+            ("cookie", "a"),
+            ("webhook-id", "key"),
+            ("x-api-key", "b"),
+            ("accept", "c"),
+            ("cookie", "d"),
+        ] {
+            let line = HeaderValue::from_static(line);
+            request.headers_mut().append(name, line);
+        }
+        let (parts, ()) = request.into_parts();
+        let head = Head::of(&parts, Some(&KEY));
+        let every = |found: Found<'_>, name: &HeaderName| {
+            let mut every = Vec::new();
+            found.each(&parts.headers, name, |line| every.push(line.as_bytes()));
+            every.concat()
+        };
+
+        assert!(matches!(head.key, Found::One(line) if line == "key"));
+        assert!(matches!(head.cookie, Found::Several));
+        assert!(!head.authorization.is_there() && !head.content_type.is_there());
+        assert!(matches!(Found::of(&parts.headers, &COOKIE), Found::Several));
+        assert_eq!(every(head.cookie, &COOKIE), b"ad");
+        assert_eq!(every(head.api_key, &API_KEY), b"b");
+        assert_eq!(every(head.authorization, &AUTHORIZATION), b"");
+        assert!(matches!(Head::of(&parts, None).key, Found::None));
+    }
+}
