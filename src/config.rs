@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Method;
-use http::request::Parts;
 
 use crate::endpoint::{Endpoint, original_uri};
 use crate::event::{Event, Warning};
 use crate::form::{ErrorForm, Form};
 use crate::key::{Namespace, RecordKey};
 use crate::key_policy::KeyPolicy;
+use crate::lines::Head;
 use crate::on_lost::OnLost;
 use crate::parameters::FingerprintPolicy;
 use crate::policy::{InFlight, Keep, Mode, OnStoreError};
@@ -128,10 +128,11 @@ impl Config {
     /// The record key of a request; `None` where it is to pass through.
     pub(crate) fn record_key_for(
         &self,
-        parts: &Parts,
+        head: &Head<'_>,
         key: &str,
     ) -> Result<Option<RecordKey>, RefusalCode> {
-        let Some(principal) = self.scope.principal(parts)? else {
+        let parts = head.parts;
+        let Some(principal) = self.scope.principal(head)? else {
             return Ok(None);
         };
         let path = original_uri(&parts.uri, &parts.extensions).path();

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::endpoint::original_uri;
 use crate::fingerprint::Fingerprint;
 use crate::key::Framed;
-use crate::lines::lines;
+use crate::lines::{Found, Head, lines};
 #[cfg(feature = "canonical-json")]
 use crate::parameters::Json;
 use crate::parameters::{Body, FingerprintPolicy, Text};
@@ -31,19 +31,20 @@ impl<'a> Fingerprinter<'a> {
     /// there for a test.
     const OLDEST: u8 = if cfg!(test) { 0 } else { Self::VERSION };
 
-    pub(crate) fn new(policy: &'a FingerprintPolicy, parts: &Parts) -> Self {
-        Self::of_version(Self::VERSION, policy, parts)
+    pub(crate) fn new(policy: &'a FingerprintPolicy, head: &Head<'_>) -> Self {
+        Self::of_version(Self::VERSION, policy, head)
     }
 
-    fn of_version(version: u8, policy: &'a FingerprintPolicy, parts: &Parts) -> Self {
-        let framed = match policy {
-            _ if policy.is_default() => default_head(version, parts),
-            policy => head(version, policy, parts),
-        };
+    fn of_version(version: u8, policy: &'a FingerprintPolicy, head: &Head<'_>) -> Self {
+        let mut framed = Framed::empty();
+        match policy {
+            _ if policy.is_default() => default_framing(&mut framed, version, head),
+            policy => framing(&mut framed, version, policy, head),
+        }
         Self {
             policy,
             version,
-            hash: framed.into_hash(),
+            hash: framed.hashed(),
         }
     }
 
@@ -55,7 +56,11 @@ impl<'a> Fingerprinter<'a> {
     }
 
     /// The fingerprint; `body` is what all frames add up to.
-    pub(crate) fn finish(mut self, parts: &Parts, body: &[u8]) -> Result<Fingerprint, RefusalCode> {
+    pub(crate) fn finish(
+        &mut self,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Fingerprint, RefusalCode> {
         match &self.policy.body {
             Body::Ignored | Body::AsSent => {}
             #[cfg(feature = "canonical-json")]
@@ -76,7 +81,7 @@ impl<'a> Fingerprinter<'a> {
                 self.hash.update(parameters.ok_or(RefusalCode::Internal)?);
             }
         }
-        let digest = self.hash.finalize().into();
+        let digest = self.hash.finalize_reset().into();
         Ok(Fingerprint::from_parts(self.version, digest))
     }
 }
@@ -92,27 +97,28 @@ pub(crate) fn fingerprint_of_version(
     if !(Fingerprinter::OLDEST..=Fingerprinter::VERSION).contains(&version) {
         return Err(RefusalCode::RecordUnreadable);
     }
-    let mut fingerprinter = Fingerprinter::of_version(version, policy, parts);
+    let mut fingerprinter = Fingerprinter::of_version(version, policy, &Head::of(parts, None));
     fingerprinter.frame(body);
     fingerprinter.finish(parts, body)
 }
 
 /// The framing of the default policy, pinned by `tests/vectors.json`.
-fn default_head(version: u8, parts: &Parts) -> Framed {
+fn default_framing(framed: &mut Framed, version: u8, head: &Head<'_>) {
+    let parts = head.parts;
     let uri = original_uri(&parts.uri, &parts.extensions);
-    let mut framed = Framed::new(&[b'f', b'0' + version]);
+    framed.raw(&[b'f', b'0' + version]);
     framed.field(parts.method.as_str().as_bytes());
     framed.field(uri.path().as_bytes());
-    query(&mut framed, uri.query());
-    header(&mut framed, &parts.headers, &CONTENT_TYPE);
-    header(&mut framed, &parts.headers, &CONTENT_ENCODING);
-    framed
+    query(framed, uri.query());
+    header(framed, head, &CONTENT_TYPE, head.content_type);
+    header(framed, head, &CONTENT_ENCODING, head.content_encoding);
 }
 
 /// The framing of any other policy: it tells what counts before it tells the value, so that two policies never agree.
-fn head(version: u8, policy: &FingerprintPolicy, parts: &Parts) -> Framed {
+fn framing(framed: &mut Framed, version: u8, policy: &FingerprintPolicy, head: &Head<'_>) {
+    let parts = head.parts;
     let uri = original_uri(&parts.uri, &parts.extensions);
-    let mut framed = Framed::new(&[b'p', b'0' + version]);
+    framed.raw(&[b'p', b'0' + version]);
     framed.raw(&[
         u8::from(policy.endpoint),
         policy.query as u8,
@@ -125,21 +131,21 @@ fn head(version: u8, policy: &FingerprintPolicy, parts: &Parts) -> Framed {
     }
     match policy.query {
         Text::Ignored => {}
-        Text::AsSent => query(&mut framed, uri.query()),
-        Text::Canonical => canonical_query(&mut framed, uri.query()),
+        Text::AsSent => query(framed, uri.query()),
+        Text::Canonical => canonical_query(framed, uri.query()),
     }
     match policy.content_type {
         Text::Ignored => {}
-        Text::AsSent => header(&mut framed, &parts.headers, &CONTENT_TYPE),
-        Text::Canonical => canonical_content_type(&mut framed, &parts.headers),
+        Text::AsSent => header(framed, head, &CONTENT_TYPE, head.content_type),
+        Text::Canonical => canonical_content_type(framed, &parts.headers),
     }
     if policy.content_encoding {
-        header(&mut framed, &parts.headers, &CONTENT_ENCODING);
+        header(framed, head, &CONTENT_ENCODING, head.content_encoding);
     }
     framed.count(policy.headers.len());
     for name in &policy.headers {
         framed.field(name.as_str().as_bytes());
-        header(&mut framed, &parts.headers, name);
+        header(framed, head, name, Found::of(&parts.headers, name));
     }
     match &policy.body {
         Body::Ignored => framed.raw(b"i"),
@@ -156,7 +162,6 @@ fn head(version: u8, policy: &FingerprintPolicy, parts: &Parts) -> Framed {
         }
         Body::With(_) => framed.raw(b"w"),
     }
-    framed
 }
 
 fn query(framed: &mut Framed, query: Option<&str>) {
@@ -179,15 +184,15 @@ fn canonical_query(framed: &mut Framed, query: Option<&str>) {
     }
 }
 
-fn header(framed: &mut Framed, headers: &HeaderMap, name: &HeaderName) {
-    let mut found = lines(headers, name);
-    match (found.next(), found.next()) {
-        (None, _) => framed.count(0),
-        (Some(line), None) => {
+fn header(framed: &mut Framed, head: &Head<'_>, name: &HeaderName, found: Found<'_>) {
+    match found {
+        Found::None => framed.count(0),
+        Found::One(line) => {
             framed.count(1);
             framed.field(line.as_bytes());
         }
-        (Some(_), Some(_)) => {
+        Found::Several => {
+            let headers = &head.parts.headers;
             framed.count(lines(headers, name).count());
             lines(headers, name).for_each(|line| framed.field(line.as_bytes()));
         }

@@ -7,11 +7,13 @@ use http::request::Parts;
 use http_body::Body;
 
 use crate::claiming::Core;
+use crate::config::Config;
 use crate::context::Idempotency;
 use crate::event::{Event, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::framing::Fingerprinter;
 use crate::key::RecordKey;
+use crate::lines::Head;
 use crate::refusal::RefusalCode;
 use crate::unowned::{Instead, Unowned};
 use crate::upload::Upload;
@@ -38,23 +40,17 @@ pub(crate) async fn identify<'a, St, B: Body<Data = Bytes>>(
         instead,
     };
     let refused = |code| unowned(None, Instead::Refuse(config.refusal(code)));
-    let passed = || {
-        config.report(|| Event::of(Outcome::Bypassed, None));
-        unowned(None, Instead::Pass)
-    };
-    let mut fingerprinter = Fingerprinter::new(&config.fingerprint, parts);
+    let head = Head::of(parts, config.key_from.header_name());
+    let mut fingerprinter = Fingerprinter::new(&config.fingerprint, &head);
     if config.key_from.is_in_body() {
         let read = upload.read(config, &parts.headers, &mut fingerprinter);
         read.await.map_err(refused)?;
     }
-    let found = config.key_from.key(&config.key, parts, upload.data());
-    let key = match found.map_err(refused)? {
-        Some(key) => key,
-        None if config.require_key => return Err(refused(RefusalCode::KeyMissing)),
-        None => return Err(passed()),
+    let named = named(config, &head, upload.data());
+    let Some((key, record_key)) = named.map_err(refused)? else {
+        config.report(|| Event::of(Outcome::Bypassed, None));
+        return Err(unowned(None, Instead::Pass));
     };
-    let found = config.record_key_for(parts, &key).map_err(refused)?;
-    let record_key = found.ok_or_else(passed)?;
     let claimed = parts.extensions.get::<Idempotency>();
     if claimed.is_some_and(|further_out| further_out.is_claim_of(&record_key, &core.bounds)) {
         return Err(unowned(Some(record_key), Instead::Pass));
@@ -70,4 +66,19 @@ pub(crate) async fn identify<'a, St, B: Body<Data = Bytes>>(
         record_key,
         fingerprint,
     })
+}
+
+/// The key of a request, and that of its record; `None` where it is to pass through.
+fn named<'a>(
+    config: &Config,
+    head: &Head<'a>,
+    body: &[u8],
+) -> Result<Option<(Cow<'a, str>, RecordKey)>, RefusalCode> {
+    let key = match config.key_from.key(&config.key, head, body)? {
+        Some(key) => key,
+        None if config.require_key => return Err(RefusalCode::KeyMissing),
+        None => return Ok(None),
+    };
+    let record_key = config.record_key_for(head, &key)?;
+    Ok(record_key.map(|record_key| (key, record_key)))
 }

@@ -249,6 +249,7 @@ impl Namespace {
         Self { nobody, ..unnamed }
     }
 
+    #[inline]
     fn begin(&self, framed: &mut Framed, principal: &[u8]) {
         framed.field(self.name.as_bytes());
         framed.field(principal);
@@ -266,24 +267,44 @@ pub(crate) struct Framed {
 }
 
 impl Framed {
-    pub(crate) fn new(tag: &[u8; 2]) -> Self {
-        let mut gathered = [0; 192];
-        gathered[..2].copy_from_slice(tag);
+    pub(crate) fn empty() -> Self {
         Self {
             hash: Sha256::new(),
-            gathered,
-            length: 2,
+            gathered: [0; 192],
+            length: 0,
         }
     }
 
+    #[inline]
+    pub(crate) fn new(tag: &[u8; 2]) -> Self {
+        let mut framed = Self::empty();
+        framed.raw(tag);
+        framed
+    }
+
+    #[inline]
     pub(crate) fn field(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.raw(bytes);
+        let length = Self::counted(bytes.len());
+        let room = self.gathered.get_mut(self.length..);
+        let room = room.and_then(|room| room.get_mut(..bytes.len().saturating_add(4)));
+        // Both at once, where there is room for both.
+        if let Some((first, rest)) = room.and_then(|room| room.split_first_chunk_mut()) {
+            *first = length;
+            rest.copy_from_slice(bytes);
+            self.length += 4 + bytes.len();
+        } else {
+            self.raw(&length);
+            self.raw(bytes);
+        }
     }
 
     pub(crate) fn count(&mut self, count: usize) {
+        self.raw(&Self::counted(count));
+    }
+
+    fn counted(count: usize) -> [u8; 4] {
         // No field of a request comes near four gigabytes.
-        self.raw(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+        u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes()
     }
 
     #[inline]
@@ -305,13 +326,14 @@ impl Framed {
         self.length = 0;
     }
 
-    /// The hash of what there is so far, which goes on.
-    pub(crate) fn into_hash(mut self) -> Sha256 {
-        self.hash.update(&self.gathered[..self.length]);
+    /// The hash of what there is so far, which goes on. Not by value, which would move all that has been gathered.
+    pub(crate) fn hashed(&self) -> Sha256 {
         self.hash
+            .clone()
+            .chain_update(&self.gathered[..self.length])
     }
 
-    /// The digest, and nothing is left. Not by value, which would move all that has been gathered.
+    /// The digest, and nothing is left.
     pub(crate) fn finish(&mut self) -> [u8; 32] {
         self.hash.update(&self.gathered[..self.length]);
         self.length = 0;
@@ -320,8 +342,7 @@ impl Framed {
 
     /// The digest of what there is so far, shortened to that of a scope.
     fn scope(&self) -> [u8; 16] {
-        let hash = self.hash.clone();
-        let digest = hash.chain_update(&self.gathered[..self.length]).finalize();
+        let digest = self.hashed().finalize();
         let mut scope = [0; 16];
         scope.copy_from_slice(&digest[..16]);
         scope

@@ -5,9 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
-
-use crate::lines::lines;
+use crate::lines::Found;
 use crate::quoted::{Quoting, unquote};
 use crate::refusal::RefusalCode;
 use crate::shield::shielded;
@@ -92,22 +90,15 @@ impl KeyPolicy {
         self
     }
 
-    /// The key in this header; an error where there are two lines, or one that is malformed or against the policy.
-    pub(crate) fn header<'a>(
-        &self,
-        headers: &'a HeaderMap,
-        name: &HeaderName,
-    ) -> Result<Option<Cow<'a, str>>, RefusalCode> {
-        let mut lines = lines(headers, name);
-        let (line, another) = (lines.next(), lines.next());
-        if another.is_some() {
-            return Err(RefusalCode::KeyInvalid);
-        }
-        let unquoted = |value: &'a [u8]| {
-            unquote(value, self.quoting, *self.length.end()).ok_or(RefusalCode::KeyInvalid)
+    /// The key in its header; an error where there are two lines, or one that is malformed or against the policy.
+    pub(crate) fn header<'a>(&self, found: Found<'a>) -> Result<Option<Cow<'a, str>>, RefusalCode> {
+        let line = match found {
+            Found::None => return Ok(None),
+            Found::One(line) => line.as_bytes(),
+            Found::Several => return Err(RefusalCode::KeyInvalid),
         };
-        line.map(|line| self.accept(unquoted(line.as_bytes())?))
-            .transpose()
+        let key = unquote(line, self.quoting, *self.length.end()).ok_or(RefusalCode::KeyInvalid)?;
+        self.accept(key).map(Some)
     }
 
     /// The key, without quotes, in the form that is used.
@@ -170,12 +161,9 @@ fn is_uuid(key: &str) -> bool {
 mod tests {
     use super::*;
 
-    const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
     fn key(policy: &KeyPolicy, value: &[u8]) -> Result<String, RefusalCode> {
-        let mut headers = HeaderMap::new();
-        headers.insert(KEY, value.try_into().unwrap());
-        let key = policy.header(&headers, &KEY)?;
+        let line = value.try_into().unwrap();
+        let key = policy.header(Found::One(&line))?;
         Ok(key.unwrap().into_owned())
     }
 

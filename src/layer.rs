@@ -12,6 +12,7 @@ use crate::claiming::Core;
 use crate::config::Config;
 use crate::drive::within;
 use crate::key::RecordKey;
+use crate::lines::Head;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::service::{Coverage, IdempotencyService};
 use crate::store::boxed::BoxStore;
@@ -110,7 +111,7 @@ impl<St: Store> IdempotencyLayer<St> {
         let config = self.config();
         let named = config.key_from.named(&config.key, key);
         named
-            .and_then(|key| config.record_key_for(parts, &key))
+            .and_then(|key| config.record_key_for(&Head::of(parts, None), &key))
             .and_then(|found| found.ok_or(RefusalCode::ScopeUnresolved))
             .map_err(Refusal::new)
     }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderName;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 
 use crate::key::Framed;
-use crate::lines::lines;
+use crate::lines::{API_KEY, Head, line, lines};
 use crate::refusal::RefusalCode;
 use crate::shield::shielded;
 use crate::store::error::BoxError;
@@ -179,13 +179,14 @@ impl Scope {
     }
 
     /// Who sends this request; `None` where it is to pass through.
-    pub(crate) fn principal(&self, parts: &Parts) -> Result<Option<Principal>, RefusalCode> {
+    pub(crate) fn principal(&self, head: &Head<'_>) -> Result<Option<Principal>, RefusalCode> {
         let principal = match &self.sender {
-            Sender::Credentials => credentials(parts)?,
-            Sender::Headers(names) => headers(parts, names)?,
+            Sender::Credentials => credentials(head)?,
+            Sender::Headers(names) => headers(&head.parts.headers, names)?,
             Sender::Shared => return Ok(Some(Principal::Nobody)),
             Sender::Extension(principal) | Sender::With(principal) => {
-                let principal = shielded(|| principal(parts)).ok_or(RefusalCode::Internal)??;
+                let principal =
+                    shielded(|| principal(head.parts)).ok_or(RefusalCode::Internal)??;
                 if principal.is_empty() {
                     return Err(RefusalCode::ScopeUnresolved);
                 }
@@ -235,66 +236,57 @@ impl AsRef<[u8]> for Principal {
     }
 }
 
-static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-fn credentials(parts: &Parts) -> Result<Principal, RefusalCode> {
-    let (mut tokens, mut keys) = (
-        lines(&parts.headers, &AUTHORIZATION).peekable(),
-        lines(&parts.headers, &API_KEY).peekable(),
-    );
-    let (mut known, mut unknown) = (false, false);
-    if tokens.peek().is_some() || keys.peek().is_some() {
+fn credentials(head: &Head<'_>) -> Result<Principal, RefusalCode> {
+    let mut unknown = head.cookie.is_there();
+    if head.authorization.is_there() || head.api_key.is_there() {
+        let mut known = false;
         let mut framed = Framed::new(b"c1");
-        for line in tokens {
+        let headers = &head.parts.headers;
+        head.authorization.each(headers, &AUTHORIZATION, |line| {
             let line = line.as_bytes().trim_ascii();
-            let end = line
-                .iter()
-                .position(u8::is_ascii_whitespace)
-                .unwrap_or(line.len());
-            let (scheme, rest) = line.split_at(end);
-            let rest = rest.trim_ascii();
-            let is_token =
-                scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic");
-            if is_token && !rest.is_empty() {
-                framed.raw(b"a");
-                framed.field(&scheme.to_ascii_lowercase());
-                framed.field(rest);
-                known = true;
-            } else {
-                unknown = true;
+            let end = line.iter().position(u8::is_ascii_whitespace);
+            let (scheme, rest) = line.split_at(end.unwrap_or(line.len()));
+            let schemes = [&b"bearer"[..], b"basic"];
+            let scheme = schemes.iter().find(|it| scheme.eq_ignore_ascii_case(it));
+            match (scheme, rest.trim_ascii()) {
+                (None, _) | (_, []) => unknown = true,
+                (Some(scheme), token) => {
+                    framed.raw(b"a");
+                    framed.field(scheme);
+                    framed.field(token);
+                    known = true;
+                }
             }
-        }
-        for line in keys {
-            let key = line.as_bytes().trim_ascii();
-            if key.is_empty() {
-                unknown = true;
-            } else {
-                framed.raw(b"k");
-                framed.field(key);
-                known = true;
+        });
+        head.api_key.each(headers, &API_KEY, |line| {
+            match line.as_bytes().trim_ascii() {
+                [] => unknown = true,
+                key => {
+                    framed.raw(b"k");
+                    framed.field(key);
+                    known = true;
+                }
             }
-        }
+        });
         if known {
             return Ok(Principal::Digest(framed.finish()));
         }
     }
-    unknown |= lines(&parts.headers, &COOKIE).next().is_some();
     if unknown {
         return Err(RefusalCode::ScopeUnresolved);
     }
     Ok(Principal::Nobody)
 }
 
-fn headers(parts: &Parts, names: &[HeaderName]) -> Result<Principal, RefusalCode> {
-    let is_there = |name| lines(&parts.headers, name).next().is_some();
-    if !names.iter().any(is_there) {
+fn headers(headers: &HeaderMap, names: &[HeaderName]) -> Result<Principal, RefusalCode> {
+    if !names.iter().any(|name| line(headers, name).is_some()) {
         return Ok(Principal::Nobody);
     }
     let mut framed = Framed::new(b"h1");
     for name in names {
         framed.field(name.as_str().as_bytes());
-        framed.count(lines(&parts.headers, name).count());
-        for line in lines(&parts.headers, name) {
+        framed.count(lines(headers, name).count());
+        for line in lines(headers, name) {
             let line = line.as_bytes().trim_ascii();
             if line.is_empty() {
                 return Err(RefusalCode::ScopeUnresolved);
@@ -315,7 +307,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let principal = scope.principal(&parts)?;
+        let principal = scope.principal(&Head::of(&parts, None))?;
         Ok(principal.expect("not bypassed").as_ref().to_vec())
     }
 
@@ -403,6 +395,7 @@ mod tests {
     #[test]
     fn whoever_says_nothing_is_shared_refused_or_passed_by() {
         let (nobody, ()) = http::Request::new(()).into_parts();
+        let nobody = Head::of(&nobody, None);
         let names = || [HeaderName::from_static("x-user")];
         for scope in [Scope::credentials(), Scope::headers(names())] {
             let of = |anonymous| scope.clone().anonymous(anonymous).principal(&nobody);

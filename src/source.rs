@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
 use crate::key_policy::KeyPolicy;
-use crate::lines::lines;
+use crate::lines::{Found, Head, line};
 use crate::pointer::{self, Pointer};
 use crate::refusal::RefusalCode;
 use crate::shield::shielded;
@@ -132,7 +132,7 @@ impl KeyFrom {
     /// Whether a request with these headers may have a key.
     pub(crate) fn may_be_named(&self, headers: &HeaderMap) -> bool {
         self.header_name()
-            .is_none_or(|name| lines(headers, name).next().is_some())
+            .is_none_or(|name| line(headers, name).is_some())
     }
 
     pub(crate) fn is_in_body(&self) -> bool {
@@ -143,11 +143,11 @@ impl KeyFrom {
     pub(crate) fn key<'a>(
         &self,
         policy: &KeyPolicy,
-        parts: &'a Parts,
+        head: &Head<'a>,
         body: &[u8],
     ) -> Result<Option<Cow<'a, str>>, RefusalCode> {
         match &self.0 {
-            Source::Header(name) => policy.header(&parts.headers, name),
+            Source::Header(_) => policy.header(head.key),
             Source::Json(pointers) => {
                 let found = pointer::key_at(body, pointers);
                 let Some(values) = found.map_err(|_| RefusalCode::KeyInvalid)? else {
@@ -158,14 +158,15 @@ impl KeyFrom {
                     .map(|value| policy.accept(value.into()).map(Cow::into_owned));
                 let key = pointer::join(accepted.collect::<Result<_, _>>()?);
                 if pointers.len() == 1 {
-                    let header = policy.header(&parts.headers, &KEY_HEADER)?;
+                    let found = Found::of(&head.parts.headers, &KEY_HEADER);
+                    let header = policy.header(found)?;
                     if header.is_some_and(|header| *header != key) {
                         return Err(RefusalCode::KeyInvalid);
                     }
                 }
                 Ok(Some(key.into()))
             }
-            Source::With(key) => shielded(|| key(parts))
+            Source::With(key) => shielded(|| key(head.parts))
                 .ok_or(RefusalCode::Internal)?
                 .map(|key| policy.accept(key.into()))
                 .transpose(),

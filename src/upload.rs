@@ -1,7 +1,6 @@
 //! The request's body: read within bounds before the claim, then the handler's.
 
 use std::future::poll_fn;
-use std::mem;
 use std::pin::{Pin, pin};
 
 use bytes::Bytes;
@@ -18,32 +17,28 @@ use crate::refusal::RefusalCode;
 
 /// A request body, read as far as it had to be.
 pub(crate) struct Upload<'a, B> {
-    state: State<B>,
+    /// Until it is read.
+    body: Option<B>,
+    read: Buffered,
+    /// What is beyond a bound, by a layer that refuses nothing.
+    rest: Option<Pin<Box<B>>>,
     /// Of the bytes in memory, as soon as there are any.
     share: Share<&'a Bounds>,
-}
-
-enum State<B> {
-    Unread(B),
-    Read(Buffered),
-    /// Beyond a bound, by a layer that refuses nothing.
-    Partial(Buffered, Pin<Box<B>>),
 }
 
 impl<'a, B: Body<Data = Bytes>> Upload<'a, B> {
     pub(crate) fn new(body: B, bounds: &'a Bounds) -> Self {
         Self {
-            state: State::Unread(body),
+            body: Some(body),
+            read: Buffered::default(),
+            rest: None,
             share: bounds.none(|bounds| &bounds.buffered),
         }
     }
 
     /// What has been read.
     pub(crate) fn data(&self) -> &[u8] {
-        match &self.state {
-            State::Unread(_) => &[],
-            State::Read(read) | State::Partial(read, _) => read.data(),
-        }
+        self.read.data()
     }
 
     /// Reads the body to its end, if that has not been done; its bytes go into the fingerprint as they come.
@@ -53,46 +48,37 @@ impl<'a, B: Body<Data = Bytes>> Upload<'a, B> {
         headers: &HeaderMap,
         fingerprinter: &mut Fingerprinter<'_>,
     ) -> Result<(), RefusalCode> {
-        let body = match mem::replace(&mut self.state, State::Read(Buffered::default())) {
-            State::Unread(body) => body,
-            read => {
-                self.state = read;
-                return Ok(());
-            }
+        let Some(hint) = self.body.as_ref().map(B::size_hint) else {
+            return Ok(());
         };
-        let hint = body.size_hint();
         let declared = match hint.exact() {
             Some(length) => length,
             None => content_length(headers).unwrap_or(0).max(hint.lower()),
         };
         if declared > config.max_body() as u64 {
-            self.state = State::Unread(body);
             return Err(RefusalCode::RequestTooLarge);
         }
-        let mut read = Buffered::default();
-        let share = &mut self.share;
-        let ended = match config.mode {
-            Mode::Enforce => fill(&mut read, pin!(body), config, share, fingerprinter).await,
+        let Some(body) = self.body.take() else {
+            return Ok(());
+        };
+        let (read, share) = (&mut self.read, &mut self.share);
+        match config.mode {
+            Mode::Enforce => fill(read, pin!(body), config, share, fingerprinter).await,
             Mode::Shadow => {
                 let mut body = Box::pin(body);
-                let ended = fill(&mut read, body.as_mut(), config, share, fingerprinter).await;
-                if ended.is_err() {
-                    self.state = State::Partial(read, body);
-                    return ended;
-                }
+                let ended = fill(read, body.as_mut(), config, share, fingerprinter).await;
+                self.rest = ended.is_err().then_some(body);
                 ended
             }
-        };
-        self.state = State::Read(read);
-        ended
+        }
     }
 
     /// The body for the handler. Its share of the bounds is given back when the second part is dropped.
     pub(crate) fn into_body(self) -> (RequestBody<B>, Share<&'a Bounds>) {
-        let body = match self.state {
-            State::Unread(body) => RequestBody::original(body),
-            State::Read(read) => RequestBody::read(read),
-            State::Partial(read, rest) => RequestBody::partial(read, rest),
+        let body = match (self.body, self.rest) {
+            (Some(body), _) => RequestBody::original(body),
+            (None, Some(rest)) => RequestBody::partial(self.read, rest),
+            (None, None) => RequestBody::read(self.read),
         };
         (body, self.share)
     }

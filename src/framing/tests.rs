@@ -13,7 +13,7 @@ fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
 }
 
 fn digest(policy: &FingerprintPolicy, parts: &Parts, body: &[u8]) -> [u8; 32] {
-    let mut fingerprinter = Fingerprinter::new(policy, parts);
+    let mut fingerprinter = Fingerprinter::new(policy, &Head::of(parts, None));
     fingerprinter.frame(body);
     *fingerprinter.finish(parts, body).unwrap().digest()
 }
@@ -158,7 +158,7 @@ fn a_closure_decides_alone_and_its_failures_are_the_services() {
     let length = FingerprintPolicy::with(|_, body| Ok(vec![u8::try_from(body.len())?]));
     let of = |policy: &FingerprintPolicy, body: &[u8]| {
         let parts = parts("/", &[]);
-        let finished = Fingerprinter::new(policy, &parts).finish(&parts, body);
+        let finished = Fingerprinter::new(policy, &Head::of(&parts, None)).finish(&parts, body);
         finished.map(|fingerprint| *fingerprint.digest())
     };
 
@@ -229,7 +229,7 @@ proptest! {
     fn frames_may_be_cut_anywhere(body in prop::collection::vec(any::<u8>(), 0..64), cut in 0..64_usize) {
         let (policy, request) = (FingerprintPolicy::default(), parts("/", &[]));
         let (first, second) = body.split_at(cut.min(body.len()));
-        let mut fingerprinter = Fingerprinter::new(&policy, &request);
+        let mut fingerprinter = Fingerprinter::new(&policy, &Head::of(&request, None));
         fingerprinter.frame(first);
         fingerprinter.frame(second);
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Input;
 use super::quoted::{Reading, quote, read};
 use crate::key_policy::KeyPolicy;
+use crate::lines::Found;
 use crate::quoted::Quoting;
 use crate::refusal::RefusalCode;
 use crate::source::KeyFrom;
@@ -69,7 +70,7 @@ impl Rule {
         for line in lines {
             headers.append(name.clone(), line.clone());
         }
-        let key = self.policy.header(&headers, &name)?;
+        let key = self.policy.header(Found::of(&headers, &name))?;
         Ok(key.map(|key| key.into_owned()))
     }
 
