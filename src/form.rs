@@ -210,14 +210,23 @@ impl Form for ErrorForm {
             Shape::Flat | Shape::Nested => refusal.status(),
             Shape::Stripe => stripe::status(refusal),
         };
-        let Words {
-            name,
-            status,
-            detail,
-        } = self.wording.words(refusal, status);
-        // Written out, because the order of the members is part of the form.
-        let (name, detail) = (Text(name), Text(detail));
-        let body = match self.shape {
+        let (status, body) =
+            (self.wording).answer(refusal, status, |words| self.shape.body(code, words));
+        let mut response = answer(status, JSON, body);
+        if let Shape::Stripe = self.shape {
+            response
+                .headers_mut()
+                .insert(stripe::SHOULD_RETRY, stripe::should_retry(code));
+        }
+        response
+    }
+}
+
+impl Shape {
+    /// Written out, because the order of the members is part of the form.
+    fn body(self, code: RefusalCode, words: &Words<'_, StatusCode>) -> Vec<u8> {
+        let (name, status, detail) = (Text(words.name), words.status, Text(words.detail));
+        match self {
             Shape::Flat => json(&[
                 Raw(r#"{"error":"#),
                 name,
@@ -245,14 +254,7 @@ impl Form for ErrorForm {
                 detail,
                 Raw("}}"),
             ]),
-        };
-        let mut response = answer(status, "application/json", body);
-        if let Shape::Stripe = self.shape {
-            response
-                .headers_mut()
-                .insert(stripe::SHOULD_RETRY, stripe::should_retry(code));
         }
-        response
     }
 }
 
@@ -307,12 +309,12 @@ fn is_plain(text: &str) -> bool {
     })
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
@@ -338,9 +340,10 @@ pub(crate) struct Rendered {
 
 /// The answer in this form, or in the flat one where the form panics or makes no error of the refusal.
 pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
-    let response = shielded(|| form.render(refusal)).filter(is_refusal);
-    let is_form_refused = response.is_none();
-    let mut response = response.unwrap_or_else(|| ErrorForm::flat().render(refusal));
+    let (mut response, is_form_refused) = match shielded(|| form.render(refusal)) {
+        Some(response) if is_refusal(&response) => (response, false),
+        _ => (ErrorForm::flat().render(refusal), true),
+    };
     if let Some(after) = refusal.retry_after() {
         response
             .headers_mut()

@@ -67,6 +67,9 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// How many there are, up to the last variant.
+    pub(crate) const COUNT: usize = Self::RequestTooLarge as usize + 1;
+
     /// The code as it stands in an answer.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -161,8 +164,7 @@ impl RefusalCode {
 
 #[cfg(test)]
 impl RefusalCode {
-    /// Every code, up to the last variant.
-    pub(crate) const ALL: [Self; Self::RequestTooLarge as usize + 1] = [
+    pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::Mismatch,

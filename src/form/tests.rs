@@ -64,6 +64,23 @@ fn every_code_in_every_built_in_form_is_an_error_and_holds_its_code() {
 }
 
 #[test]
+fn a_form_that_has_answered_may_be_changed() {
+    let refusal = Refusal::new(RefusalCode::Mismatch);
+    let body = |form: &dyn Form| form.render(&refusal).into_body();
+    let (flat, problem) = (ErrorForm::flat(), ErrorForm::problem());
+    let before = [body(&flat), body(&problem)];
+
+    let flat = flat.code(RefusalCode::Mismatch, "changed");
+    let problem = problem.docs("https://changed.example");
+
+    for (form, before) in [&flat as &dyn Form, &problem].into_iter().zip(before) {
+        assert_eq!(body(form), body(form));
+        assert_ne!(body(form), before);
+        assert!(body(form).windows(7).any(|part| part == b"changed"));
+    }
+}
+
+#[test]
 fn a_form_that_panics_or_makes_no_error_of_a_refusal_is_refused_itself() {
     let refusal = Refusal::new(RefusalCode::InProgress);
     let panics = |_: &Refusal| -> Response<Bytes> { panic!("a form that panics") };
