@@ -21,35 +21,33 @@ use crate::snapshot::{REPLAYED, Snapshot, unmark};
 use crate::store::claim::{Completed, Record, State, TakeOver};
 use crate::store::traits::Store;
 use crate::store::wire;
+use crate::unowned::Instead;
 
-/// What a record means for a request that did not get it.
-pub(crate) enum Verdict {
-    /// The operation is done, with this payload.
-    Done(Bytes),
-    Refuse(Refusal),
-    /// Another request is at it; the refusal is for those who do not wait.
-    Busy(Fence, Refusal),
-}
-
-/// The fingerprint is of the record's version.
-pub(crate) fn judge(config: &Config, record: &Record, fingerprint: &Fingerprint) -> Verdict {
+/// What a record means for a request that did not get it: who is at it, and the refusal of those who do not wait for them,
+/// or what happens at once. The fingerprint is of the record's version.
+pub(crate) fn judge(
+    config: &Config,
+    record: Record,
+    fingerprint: &Fingerprint,
+) -> Result<(Fence, Refusal), Instead> {
     if !record.fingerprint().matches(fingerprint) {
-        return Verdict::Refuse(Refusal::new(RefusalCode::Mismatch));
+        return Err(Instead::Refuse(Refusal::new(RefusalCode::Mismatch)));
     }
-    let lease_left = match record.state() {
-        State::Completed { payload } => return Verdict::Done(payload.clone()),
-        State::InFlight { lease_left } => *lease_left,
+    let (fence, is_committed) = (record.fence(), record.is_committed());
+    let lease_left = match record.into_state() {
+        State::Completed { payload } => return Err(Instead::Replay(payload)),
+        State::InFlight { lease_left } => lease_left,
     };
     let may_run_again = match config.take_over() {
         TakeOver::Never => false,
-        TakeOver::Uncommitted => !record.is_committed(),
+        TakeOver::Uncommitted => !is_committed,
         TakeOver::Always => true,
     };
     if lease_left.is_zero() && !may_run_again {
-        return Verdict::Refuse(Refusal::new(RefusalCode::OutcomeUnknown));
+        return Err(Instead::Refuse(Refusal::new(RefusalCode::OutcomeUnknown)));
     }
     let refusal = config.refuse_for_now(RefusalCode::InProgress, Some(lease_left));
-    Verdict::Busy(record.fence(), refusal)
+    Ok((fence, refusal))
 }
 
 /// What becomes of the record.
@@ -145,21 +143,22 @@ pub(crate) fn replay<R: Body>(
 ) -> Result<Response<ResponseBody<R>>, Refusal> {
     let name = config.key_from.header_name();
     // Not removed: the map is emptied as a whole.
-    let key = name.and_then(|name| Some((name, mem::replace(request.get_mut(name)?, NONE))));
+    let line = name.and_then(|name| request.iter_mut().find(|(header, _)| *header == name));
+    let key = line.map(|(name, line)| (name.clone(), mem::replace(line, NONE)));
     let (status, mut headers, body) = match wire::decode_into(request, payload) {
-        Ok(Snapshot::Response {
+        Some(Snapshot::Response {
             status,
             headers,
             body,
         }) => (status, headers, body),
-        Ok(Snapshot::Tombstone { location, .. }) => {
+        Some(Snapshot::Tombstone { location, .. }) => {
             return Err(Refusal::new(RefusalCode::ResponseUnavailable).at(location));
         }
-        Err(_) => return Err(Refusal::new(RefusalCode::RecordUnreadable)),
+        None => return Err(Refusal::new(RefusalCode::RecordUnreadable)),
     };
     headers.insert(REPLAYED.clone(), TRUE);
     if let Some((name, key)) = key {
-        headers.insert(name.clone(), key);
+        headers.insert(name, key);
     }
     let mut response = Response::new(ResponseBody::whole(body));
     *response.status_mut() = status;
@@ -187,14 +186,11 @@ pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<Re
 
 /// The answer to HEAD, which tells the length of a body that it does not have (RFC 9110, section 9.3.2). Over HTTP/2
 /// servers send what they are given, and clients reset the stream.
-pub(crate) fn without_body<R: Body<Data = Bytes>>(
-    response: Response<ResponseBody<R>>,
-) -> Response<ResponseBody<R>> {
+pub(crate) fn without_body<R: Body<Data = Bytes>>(response: &mut Response<ResponseBody<R>>) {
     let length = response.body().size_hint().exact().unwrap_or(0);
-    let mut response = response.map(|_| ResponseBody::whole(Buffered::default()));
+    *response.body_mut() = ResponseBody::whole(Buffered::default());
     if length > 0 {
         let told = response.headers_mut().entry(CONTENT_LENGTH);
         told.or_insert(length.into());
     }
-    response
 }

@@ -11,7 +11,7 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::answer::{Verdict, as_recorded, decide, judge, refuse, without_body};
+use crate::answer::{as_recorded, decide, judge, refuse, without_body};
 use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::Captured;
 use crate::claiming::Core;
@@ -131,7 +131,7 @@ where
             unmark(&mut head.headers);
             head.extensions.insert(Outcome::Executed { recorded });
         }
-        let response = Response::from_parts(
+        let mut response = Response::from_parts(
             head,
             match captured {
                 Captured::Whole(body) => ResponseBody::whole(body),
@@ -142,12 +142,10 @@ where
             },
         );
         // The handler's own answer to HEAD has no body, the recorded one may have.
-        let answers_head = is_head && by_handler && config.mode == Mode::Enforce;
-        Ok(if answers_head {
-            without_body(response)
-        } else {
-            response
-        })
+        if is_head && by_handler && config.mode == Mode::Enforce {
+            without_body(&mut response);
+        }
+        Ok(response)
     }
 }
 
@@ -235,11 +233,7 @@ where
                 other_terms += 1;
                 continue;
             }
-            let (fence, refusal) = match judge(config, &record, &fingerprint) {
-                Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
-                Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
-                Verdict::Busy(fence, refusal) => (fence, refusal),
-            };
+            let (fence, refusal) = judge(config, record, &fingerprint).map_err(unowned)?;
 
             // Wait: without a claim, without readiness, and only as long as somebody listens.
             if progress.is_client_gone() || !patience.begins(identity.record_key, fence) {

@@ -51,20 +51,13 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
         record_key,
         instead,
     } = unowned;
-    let tell = |outcome| config.report(|| Event::of(outcome, record_key));
     // A layer that only looks runs what somebody waits for.
     let acts = config.mode == Mode::Enforce || progress.is_client_gone();
-    let refused = |refusal: &Refusal| {
-        config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
-        // There is nothing to run where the body broke off.
-        let acts = acts || refusal.code() == RefusalCode::RequestBodyUnreadable;
-        acts.then(|| refuse(config, refusal)).ok_or(None)
-    };
-    let answer = match instead {
-        Instead::Pass => Err(None),
+    let replayed = match instead {
+        Instead::Pass => return Err(None),
         Instead::RunUnprotected(context, reason) => {
             config.report(|| Event::of(Outcome::Unprotected, record_key).because(Some(reason)));
-            Err(acts.then_some(context))
+            return Err(acts.then_some(context));
         }
         Instead::Replay(payload) => {
             let emptied = if acts {
@@ -75,21 +68,31 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
             } else {
                 (parts.headers.clone(), Extensions::new())
             };
-            match replay(config, emptied, payload) {
-                Ok(replay) => {
-                    tell(Outcome::Replayed);
-                    acts.then_some(replay).ok_or(None)
-                }
-                Err(refusal) => refused(&refusal),
-            }
+            replay(config, emptied, payload)
         }
-        Instead::Refuse(refusal) => refused(&refusal),
-    }?;
-    Ok(if parts.method == Method::HEAD {
-        without_body(answer)
-    } else {
-        answer
-    })
+        Instead::Refuse(refusal) => Err(refusal),
+    };
+    let mut answer = match replayed {
+        Ok(replay) => {
+            config.report(|| Event::of(Outcome::Replayed, record_key));
+            if !acts {
+                return Err(None);
+            }
+            replay
+        }
+        Err(refusal) => {
+            config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
+            // There is nothing to run where the body broke off.
+            if !acts && refusal.code() != RefusalCode::RequestBodyUnreadable {
+                return Err(None);
+            }
+            refuse(config, &refusal)
+        }
+    };
+    if parts.method == Method::HEAD {
+        without_body(&mut answer);
+    }
+    Ok(answer)
 }
 
 /// Runs the service, with its context where that is without protection, or as if there were no layer.

@@ -10,6 +10,8 @@
 //! lengths    LEB128
 //! ```
 
+use std::mem;
+
 use bytes::{Buf, BufMut, Bytes};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -77,12 +79,7 @@ static WITHOUT_LOCATION: [[u8; 5]; 1_000] = {
 ///
 /// `Unreadable` for anything else: it is never taken for an absent record.
 pub(crate) fn decode(payload: &Bytes) -> Result<Snapshot, StoreError> {
-    decode_into(HeaderMap::new(), payload.clone())
-}
-
-/// The same, its headers in the memory of others, which are not needed any more.
-pub(crate) fn decode_into(headers: HeaderMap, payload: Bytes) -> Result<Snapshot, StoreError> {
-    read(headers, payload).ok_or_else(|| {
+    decode_into(HeaderMap::new(), payload.clone()).ok_or_else(|| {
         StoreError::new(
             StoreErrorKind::Unreadable,
             "the payload is not of a known wire form",
@@ -90,21 +87,24 @@ pub(crate) fn decode_into(headers: HeaderMap, payload: Bytes) -> Result<Snapshot
     })
 }
 
-fn read(headers: HeaderMap, mut payload: Bytes) -> Option<Snapshot> {
-    if payload.try_get_u8().ok()? != VERSION {
+/// The same, its headers in the memory of others, which are not needed any more; `None` where that is unreadable.
+pub(crate) fn decode_into(headers: HeaderMap, payload: Bytes) -> Option<Snapshot> {
+    let mut reader = Reader { payload, at: 0 };
+    if reader.byte()? != VERSION {
         return None;
     }
-    let kind = payload.try_get_u8().ok()?;
-    let status = StatusCode::from_u16(payload.try_get_u16().ok()?).ok()?;
+    let kind = reader.byte()?;
+    let status = u16::from_be_bytes([reader.byte()?, reader.byte()?]);
+    let status = StatusCode::from_u16(status).ok()?;
     match kind {
         RESPONSE => {
-            let headers = get_headers(headers, &mut payload)?;
-            let trailers = match payload.try_get_u8().ok()? {
+            let headers = reader.headers(headers)?;
+            let trailers = match reader.byte()? {
                 0 => None,
-                1 => Some(get_headers(HeaderMap::new(), &mut payload)?),
+                1 => Some(reader.headers(HeaderMap::new())?),
                 _ => return None,
             };
-            let body = Buffered::new(payload, trailers);
+            let body = Buffered::new(reader.rest(), trailers);
             Some(Snapshot::Response {
                 status,
                 headers,
@@ -112,14 +112,13 @@ fn read(headers: HeaderMap, mut payload: Bytes) -> Option<Snapshot> {
             })
         }
         TOMBSTONE => {
-            let location = match payload.try_get_u8().ok()? {
+            let location = match reader.byte()? {
                 0 => None,
-                1 => Some(get_value(&mut payload)?),
+                1 => Some(reader.value()?),
                 _ => return None,
             };
-            payload
-                .is_empty()
-                .then_some(Snapshot::Tombstone { status, location })
+            let is_over = reader.rest().is_empty();
+            is_over.then_some(Snapshot::Tombstone { status, location })
         }
         _ => None,
     }
@@ -174,33 +173,9 @@ fn well_known(name: &HeaderName) -> Option<u8> {
     u8::try_from(at + 1).ok()
 }
 
-fn get_headers(mut headers: HeaderMap, payload: &mut Bytes) -> Option<HeaderMap> {
-    let count = get_length(payload)?;
-    headers.clear();
-    // A count may be wrong, and that of the lines of one name larger than a map of names may be.
-    headers.reserve(count.min(256));
-    for _ in 0..count {
-        let name = match payload.try_get_u8().ok()? {
-            0 => HeaderName::from_bytes(&get_bytes(payload)?).ok()?,
-            known => WELL_KNOWN.get(usize::from(known) - 1)?.clone(),
-        };
-        headers.try_append(name, get_value(payload)?).ok()?;
-    }
-    Some(headers)
-}
-
-fn get_value(payload: &mut Bytes) -> Option<HeaderValue> {
-    HeaderValue::from_maybe_shared(get_bytes(payload)?).ok()
-}
-
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.put_slice(bytes);
-}
-
-fn get_bytes(payload: &mut Bytes) -> Option<Bytes> {
-    let length = get_length(payload)?;
-    (length <= payload.len()).then(|| payload.split_to(length))
 }
 
 fn put_length(out: &mut Vec<u8>, mut length: usize) {
@@ -219,16 +194,63 @@ fn length_of_length(length: usize) -> usize {
     (length.max(1).ilog2() / 7 + 1) as usize
 }
 
-fn get_length(payload: &mut Bytes) -> Option<usize> {
-    let mut length = 0_usize;
-    for shift in [0, 7, 14, 21, 28] {
-        let byte = payload.try_get_u8().ok()?;
-        length |= usize::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(length);
-        }
+/// A payload, read up to here.
+struct Reader {
+    payload: Bytes,
+    at: usize,
+}
+
+impl Reader {
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.payload.get(self.at)?;
+        self.at += 1;
+        Some(byte)
     }
-    None
+
+    fn length(&mut self) -> Option<usize> {
+        let mut length = 0_usize;
+        for shift in [0, 7, 14, 21, 28] {
+            let byte = self.byte()?;
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(length);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self) -> Option<Bytes> {
+        let length = self.length()?;
+        let end = self.at.checked_add(length)?;
+        if end > self.payload.len() {
+            return None;
+        }
+        Some(self.payload.slice(mem::replace(&mut self.at, end)..end))
+    }
+
+    fn value(&mut self) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(self.bytes()?).ok()
+    }
+
+    fn headers(&mut self, mut headers: HeaderMap) -> Option<HeaderMap> {
+        let count = self.length()?;
+        headers.clear();
+        // A count may be wrong, and that of the lines of one name larger than a map of names may be.
+        headers.reserve(count.min(256));
+        for _ in 0..count {
+            let name = match self.byte()? {
+                0 => HeaderName::from_bytes(&self.bytes()?).ok()?,
+                known => WELL_KNOWN.get(usize::from(known) - 1)?.clone(),
+            };
+            headers.try_append(name, self.value()?).ok()?;
+        }
+        Some(headers)
+    }
+
+    fn rest(mut self) -> Bytes {
+        self.payload.advance(self.at);
+        self.payload
+    }
 }
 
 // Appended to, never reordered: the position is the wire form.
