@@ -4,6 +4,7 @@ use std::mem;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, response};
 use http_body::Body;
 
@@ -116,12 +117,7 @@ pub(crate) fn as_recorded<R: Body>(
     captured: Captured<R>,
     payload: &Bytes,
 ) -> Captured<R> {
-    let Ok(Snapshot::Response {
-        status,
-        headers,
-        body,
-    }) = wire::decode(payload)
-    else {
+    let Ok((headers, Snapshot::Response { status, body })) = wire::decode(payload) else {
         return captured;
     };
     let given = mem::replace(&mut head.headers, headers);
@@ -138,50 +134,60 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// The recorded response, marked as such, its headers and extensions in the memory of the request's.
 pub(crate) fn replay<R: Body>(
     config: &Config,
-    (mut request, mut extensions): (HeaderMap, Extensions),
+    request: &mut Parts,
     payload: Bytes,
 ) -> Result<Response<ResponseBody<R>>, Refusal> {
+    let (headers, extensions) = (&mut request.headers, &mut request.extensions);
     let name = config.key_from.header_name();
     // Not removed: the map is emptied as a whole.
-    let line = name.and_then(|name| request.iter_mut().find(|(header, _)| *header == name));
+    let line = name.and_then(|name| headers.iter_mut().find(|(header, _)| *header == name));
     let key = line.map(|(name, line)| (name.clone(), mem::replace(line, NONE)));
-    let (status, mut headers, body) = match wire::decode_into(request, payload) {
-        Some(Snapshot::Response {
-            status,
-            headers,
-            body,
-        }) => (status, headers, body),
-        Some(Snapshot::Tombstone { location, .. }) => {
-            return Err(Refusal::new(RefusalCode::ResponseUnavailable).at(location));
-        }
-        None => return Err(Refusal::new(RefusalCode::RecordUnreadable)),
-    };
+    let (status, body) = recorded(headers, payload)?;
     headers.insert(REPLAYED.clone(), TRUE);
     if let Some((name, key)) = key {
         headers.insert(name, key);
     }
-    let mut response = Response::new(ResponseBody::whole(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
     extensions.clear();
     extensions.insert(Outcome::Replayed);
-    *response.extensions_mut() = extensions;
+    let mut response = Response::new(ResponseBody::whole(body));
+    *response.status_mut() = status;
+    mem::swap(response.headers_mut(), headers);
+    mem::swap(response.extensions_mut(), extensions);
     Ok(response)
 }
 
-/// The layer's own answer.
-pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<ResponseBody<R>> {
+/// Status and body of the recorded response, its headers in place of others.
+pub(crate) fn recorded(
+    headers: &mut HeaderMap,
+    payload: Bytes,
+) -> Result<(StatusCode, Buffered), Refusal> {
+    match wire::decode_into(headers, payload) {
+        Some(Snapshot::Response { status, body }) => Ok((status, body)),
+        Some(Snapshot::Tombstone { location, .. }) => {
+            Err(Refusal::new(RefusalCode::ResponseUnavailable).at(location))
+        }
+        None => Err(Refusal::new(RefusalCode::RecordUnreadable)),
+    }
+}
+
+/// The layer's own answer, its extensions in the memory of the request's.
+pub(crate) fn refuse<R: Body>(
+    config: &Config,
+    refusal: &Refusal,
+    mut extensions: Extensions,
+) -> Response<ResponseBody<R>> {
     let rendered = render(refusal, &*config.form);
     if rendered.is_form_refused {
         config.warn(Warning::FormRefused, None);
     }
-    let whole = |body| ResponseBody::whole(Buffered::new(body, None));
-    let mut response = rendered.response.map(whole);
-    unmark(response.headers_mut());
-    response
-        .extensions_mut()
-        .insert(Outcome::from(refusal.code()));
-    response
+    let (mut head, body) = rendered.response.into_parts();
+    unmark(&mut head.headers);
+    if head.extensions.is_empty() {
+        extensions.clear();
+        head.extensions = extensions;
+    }
+    head.extensions.insert(Outcome::from(refusal.code()));
+    Response::from_parts(head, ResponseBody::whole(Buffered::new(body, None)))
 }
 
 /// The answer to HEAD, which tells the length of a body that it does not have (RFC 9110, section 9.3.2). Over HTTP/2

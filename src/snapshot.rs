@@ -21,12 +21,8 @@ pub(crate) fn unmark(headers: &mut HeaderMap) {
 
 /// A record's content, decoded.
 pub(crate) enum Snapshot {
-    /// The response as it was.
-    Response {
-        status: StatusCode,
-        headers: HeaderMap,
-        body: Buffered,
-    },
+    /// The response as it was, but for its headers, which are decoded to where they go.
+    Response { status: StatusCode, body: Buffered },
     /// The operation is done, its response was not kept.
     Tombstone {
         #[cfg_attr(

@@ -4,11 +4,11 @@ use std::mem;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use tower::Service;
 
-use crate::answer::{refuse, replay, without_body};
+use crate::answer::{recorded, refuse, replay, without_body};
 use crate::body::{RequestBody, ResponseBody};
 use crate::config::Config;
 use crate::context::Idempotency;
@@ -47,52 +47,55 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
     parts: &mut Parts,
     unowned: Unowned,
 ) -> Result<Response<ResponseBody<R>>, Option<Idempotency>> {
+    let mut answer = answer_with_body(config, progress, parts, unowned);
+    if parts.method == Method::HEAD
+        && let Ok(answer) = &mut answer
+    {
+        without_body(answer);
+    }
+    answer
+}
+
+fn answer_with_body<R: Body>(
+    config: &Config,
+    progress: &Progress,
+    parts: &mut Parts,
+    unowned: Unowned,
+) -> Result<Response<ResponseBody<R>>, Option<Idempotency>> {
     let Unowned {
         record_key,
         instead,
     } = unowned;
     // A layer that only looks runs what somebody waits for.
     let acts = config.mode == Mode::Enforce || progress.is_client_gone();
-    let replayed = match instead {
+    let refusal = match instead {
         Instead::Pass => return Err(None),
         Instead::RunUnprotected(context, reason) => {
             config.report(|| Event::of(Outcome::Unprotected, record_key).because(Some(reason)));
             return Err(acts.then_some(context));
         }
         Instead::Replay(payload) => {
-            let emptied = if acts {
-                (
-                    mem::take(&mut parts.headers),
-                    mem::take(&mut parts.extensions),
-                )
+            let replayed = if acts {
+                replay(config, parts, payload).map(Some)
             } else {
-                (parts.headers.clone(), Extensions::new())
+                recorded(&mut HeaderMap::new(), payload).map(|_| None)
             };
-            replay(config, emptied, payload)
-        }
-        Instead::Refuse(refusal) => Err(refusal),
-    };
-    let mut answer = match replayed {
-        Ok(replay) => {
-            config.report(|| Event::of(Outcome::Replayed, record_key));
-            if !acts {
-                return Err(None);
+            match replayed {
+                Ok(replay) => {
+                    config.report(|| Event::of(Outcome::Replayed, record_key));
+                    return replay.ok_or(None);
+                }
+                Err(refusal) => refusal,
             }
-            replay
         }
-        Err(refusal) => {
-            config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
-            // There is nothing to run where the body broke off.
-            if !acts && refusal.code() != RefusalCode::RequestBodyUnreadable {
-                return Err(None);
-            }
-            refuse(config, &refusal)
-        }
+        Instead::Refuse(refusal) => refusal,
     };
-    if parts.method == Method::HEAD {
-        without_body(&mut answer);
+    config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
+    // There is nothing to run where the body broke off.
+    if !acts && refusal.code() != RefusalCode::RequestBodyUnreadable {
+        return Err(None);
     }
-    Ok(answer)
+    Ok(refuse(config, &refusal, mem::take(&mut parts.extensions)))
 }
 
 /// Runs the service, with its context where that is without protection, or as if there were no layer.

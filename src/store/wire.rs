@@ -73,22 +73,24 @@ static WITHOUT_LOCATION: [[u8; 5]; 1_000] = {
     tombstones
 };
 
-/// Reads what [`response`] or [`tombstone`] wrote.
+/// Reads what [`response`] or [`tombstone`] wrote, and the headers of a response.
 ///
 /// # Errors
 ///
 /// `Unreadable` for anything else: it is never taken for an absent record.
-pub(crate) fn decode(payload: &Bytes) -> Result<Snapshot, StoreError> {
-    decode_into(HeaderMap::new(), payload.clone()).ok_or_else(|| {
-        StoreError::new(
+pub(crate) fn decode(payload: &Bytes) -> Result<(HeaderMap, Snapshot), StoreError> {
+    let mut headers = HeaderMap::new();
+    match decode_into(&mut headers, payload.clone()) {
+        Some(snapshot) => Ok((headers, snapshot)),
+        None => Err(StoreError::new(
             StoreErrorKind::Unreadable,
             "the payload is not of a known wire form",
-        )
-    })
+        )),
+    }
 }
 
-/// The same, its headers in the memory of others, which are not needed any more; `None` where that is unreadable.
-pub(crate) fn decode_into(headers: HeaderMap, payload: Bytes) -> Option<Snapshot> {
+/// The same, the headers in place of others; `None` for anything else.
+pub(crate) fn decode_into(headers: &mut HeaderMap, payload: Bytes) -> Option<Snapshot> {
     let mut reader = Reader { payload, at: 0 };
     if reader.byte()? != VERSION {
         return None;
@@ -98,18 +100,18 @@ pub(crate) fn decode_into(headers: HeaderMap, payload: Bytes) -> Option<Snapshot
     let status = StatusCode::from_u16(status).ok()?;
     match kind {
         RESPONSE => {
-            let headers = reader.headers(headers)?;
+            reader.headers(headers)?;
             let trailers = match reader.byte()? {
                 0 => None,
-                1 => Some(reader.headers(HeaderMap::new())?),
+                1 => {
+                    let mut trailers = HeaderMap::new();
+                    reader.headers(&mut trailers)?;
+                    Some(trailers)
+                }
                 _ => return None,
             };
             let body = Buffered::new(reader.rest(), trailers);
-            Some(Snapshot::Response {
-                status,
-                headers,
-                body,
-            })
+            Some(Snapshot::Response { status, body })
         }
         TOMBSTONE => {
             let location = match reader.byte()? {
@@ -232,7 +234,8 @@ impl Reader {
         HeaderValue::from_maybe_shared(self.bytes()?).ok()
     }
 
-    fn headers(&mut self, mut headers: HeaderMap) -> Option<HeaderMap> {
+    /// Reads headers in place of others.
+    fn headers(&mut self, headers: &mut HeaderMap) -> Option<()> {
         let count = self.length()?;
         headers.clear();
         // A count may be wrong, and that of the lines of one name larger than a map of names may be.
@@ -244,7 +247,7 @@ impl Reader {
             };
             headers.try_append(name, self.value()?).ok()?;
         }
-        Some(headers)
+        Some(())
     }
 
     fn rest(mut self) -> Bytes {
@@ -321,7 +324,7 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let payload = response(status, &head, &HeaderRules::default(), &Buffered::new(data.clone().into(), tail.clone()));
 
-            let Ok(Snapshot::Response { status: status2, headers, body }) = decode(&payload) else {
+            let Ok((headers, Snapshot::Response { status: status2, body })) = decode(&payload) else {
                 panic!("not a response");
             };
             prop_assert_eq!((status2, headers), (status, head));
@@ -372,7 +375,7 @@ mod tests {
             &Buffered::default(),
         );
 
-        let Ok(Snapshot::Response { headers, .. }) = decode(&payload) else {
+        let Ok((headers, Snapshot::Response { .. })) = decode(&payload) else {
             panic!("not a response");
         };
         assert_eq!(headers, head);
@@ -398,7 +401,7 @@ mod tests {
     #[test]
     fn a_tombstone_keeps_status_and_location() {
         let head = headers(&[("location".into(), b"/made/7".to_vec())]);
-        let Ok(Snapshot::Tombstone { status, location }) = decode(&tombstone(
+        let Ok((_, Snapshot::Tombstone { status, location })) = decode(&tombstone(
             StatusCode::CREATED,
             &head,
             &HeaderRules::default(),
@@ -455,7 +458,7 @@ mod tests {
             &HeaderRules::default(),
             &Buffered::default(),
         );
-        let Ok(Snapshot::Response { headers, .. }) = decode(&payload) else {
+        let Ok((headers, Snapshot::Response { .. })) = decode(&payload) else {
             panic!("not a response")
         };
 
