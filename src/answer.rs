@@ -90,10 +90,10 @@ pub(crate) fn completed(
     whole: Option<&Buffered>,
     record_key: &RecordKey,
 ) -> Completed {
-    let (status, headers) = (head.status, &head.headers);
-    let tombstone = wire::tombstone(status, headers, &config.headers);
+    let (status, headers) = (head.status, config.headers.kept(&head.headers));
+    let tombstone = wire::tombstone(status, &headers);
     let payload = match whole {
-        Some(body) => wire::response(status, headers, &config.headers, body),
+        Some(body) => wire::response(status, &headers, body),
         None => tombstone.clone(),
     };
     let retention = match head.extensions.get() {

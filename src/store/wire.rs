@@ -17,7 +17,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Buffered;
-use crate::snapshot::{HeaderRules, Snapshot};
+use crate::snapshot::{Kept, Snapshot};
 use crate::store::error::{StoreError, StoreErrorKind};
 
 const VERSION: u8 = 1;
@@ -25,14 +25,10 @@ const RESPONSE: u8 = 0;
 const TOMBSTONE: u8 = 1;
 
 /// A response whose body is known to its end.
-pub(crate) fn response(
-    status: StatusCode,
-    headers: &HeaderMap,
-    rules: &HeaderRules,
-    body: &Buffered,
-) -> Bytes {
-    let head = Lines::of(headers, rules);
-    let tail = body.trailers().map(|trailers| Lines::of(trailers, rules));
+pub(crate) fn response(status: StatusCode, headers: &Kept<'_>, body: &Buffered) -> Bytes {
+    let head = Lines::of(headers);
+    let trailers = body.trailers().map(|it| headers.of_trailers(it));
+    let tail = trailers.as_ref().map(Lines::of);
     let length = 5 + head.length + tail.as_ref().map_or(0, |tail| tail.length) + body.len();
     // To the byte: what a vector has beyond, `Bytes` would have to know in a box of its own.
     let mut out = Vec::with_capacity(length);
@@ -49,8 +45,8 @@ pub(crate) fn response(
 }
 
 /// The fact that there was a response.
-pub(crate) fn tombstone(status: StatusCode, headers: &HeaderMap, rules: &HeaderRules) -> Bytes {
-    let Some(location) = rules.location(headers) else {
+pub(crate) fn tombstone(status: StatusCode, headers: &Kept<'_>) -> Bytes {
+    let Some(location) = headers.location() else {
         return Bytes::from_static(&WITHOUT_LOCATION[usize::from(status.as_u16() % 1_000)]);
     };
     let mut out = Vec::with_capacity(5 + length_of_bytes(location.len()));
@@ -128,27 +124,25 @@ pub(crate) fn decode_into(headers: &mut HeaderMap, payload: Bytes) -> Option<Sna
 
 /// Headers on their way into a buffer.
 struct Lines<'a> {
-    headers: &'a HeaderMap,
-    rules: &'a HeaderRules,
+    kept: &'a Kept<'a>,
     count: usize,
     length: usize,
 }
 
 impl<'a> Lines<'a> {
-    fn of(headers: &'a HeaderMap, rules: &'a HeaderRules) -> Self {
+    fn of(kept: &'a Kept<'a>) -> Self {
         let (mut count, mut length) = (0, 0);
-        for (name, value) in rules.kept(headers) {
+        kept.lines().for_each(|(name, value)| {
             let name = match well_known(name) {
                 Some(_) => 1,
                 None => 1 + length_of_bytes(name.as_str().len()),
             };
             count += 1;
             length += name + length_of_bytes(value.len());
-        }
+        });
         length += length_of_length(count);
         Self {
-            headers,
-            rules,
+            kept,
             count,
             length,
         }
@@ -156,7 +150,7 @@ impl<'a> Lines<'a> {
 
     fn put(&self, out: &mut Vec<u8>) {
         put_length(out, self.count);
-        for (name, value) in self.rules.kept(self.headers) {
+        self.kept.lines().for_each(|(name, value)| {
             match well_known(name) {
                 Some(known) => out.put_u8(known),
                 None => {
@@ -165,7 +159,7 @@ impl<'a> Lines<'a> {
                 }
             }
             put_bytes(out, value.as_bytes());
-        }
+        });
     }
 }
 
@@ -289,6 +283,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::snapshot::HeaderRules;
 
     fn headers(lines: &[(String, Vec<u8>)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -322,7 +317,7 @@ mod tests {
         ) {
             let (head, tail) = (headers(&head), tail.map(|tail| headers(&tail)));
             let status = StatusCode::from_u16(status).unwrap();
-            let payload = response(status, &head, &HeaderRules::default(), &Buffered::new(data.clone().into(), tail.clone()));
+            let payload = response(status, &HeaderRules::default().kept(&head), &Buffered::new(data.clone().into(), tail.clone()));
 
             let Ok((headers, Snapshot::Response { status: status2, body })) = decode(&payload) else {
                 panic!("not a response");
@@ -348,11 +343,10 @@ mod tests {
         ]);
         let full = response(
             StatusCode::CREATED,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
             &Buffered::default(),
         );
-        let fact = tombstone(StatusCode::CREATED, &head, &HeaderRules::default());
+        let fact = tombstone(StatusCode::CREATED, &HeaderRules::default().kept(&head));
 
         for payload in [full, fact] {
             assert!(decode(&payload).is_ok());
@@ -370,8 +364,7 @@ mod tests {
 
         let payload = response(
             StatusCode::OK,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
             &Buffered::default(),
         );
 
@@ -403,8 +396,7 @@ mod tests {
         let head = headers(&[("location".into(), b"/made/7".to_vec())]);
         let Ok((_, Snapshot::Tombstone { status, location })) = decode(&tombstone(
             StatusCode::CREATED,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
         )) else {
             panic!("not a tombstone");
         };
@@ -454,8 +446,7 @@ mod tests {
 
         let payload = response(
             StatusCode::OK,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
             &Buffered::default(),
         );
         let Ok((headers, Snapshot::Response { .. })) = decode(&payload) else {
