@@ -347,7 +347,7 @@ pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
     if let Some(after) = refusal.retry_after() {
         response
             .headers_mut()
-            .insert(RETRY_AFTER, after.as_secs().into());
+            .insert(RETRY_AFTER, number(after.as_secs()));
     }
     if let Some(location) = refusal.location() {
         response.headers_mut().insert(LOCATION, location.clone());
@@ -355,6 +355,15 @@ pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
     Rendered {
         response,
         is_form_refused,
+    }
+}
+
+/// Most are of one digit, which needs no memory.
+fn number(number: u64) -> HeaderValue {
+    let at = usize::try_from(number).unwrap_or(usize::MAX);
+    match "0123456789".get(at..=at) {
+        Some(digit) => HeaderValue::from_static(digit),
+        None => number.into(),
     }
 }
 

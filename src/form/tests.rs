@@ -124,6 +124,13 @@ fn when_to_try_again_and_where_are_headers_in_every_form() {
 }
 
 #[test]
+fn a_header_tells_any_number() {
+    for told in [0, 1, 9, 10, 11, 3_600, u64::MAX] {
+        assert_eq!(number(told), told.to_string());
+    }
+}
+
+#[test]
 fn of_a_200_only_trailers_of_grpc_with_an_error_are_a_refusal() {
     let refusal = Refusal::new(RefusalCode::InProgress);
     let rendered =
