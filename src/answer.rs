@@ -170,13 +170,24 @@ pub(crate) fn recorded(
     }
 }
 
-/// The layer's own answer, its extensions in the memory of the request's.
-pub(crate) fn refuse<R: Body>(
+/// The layer's own answer.
+pub(crate) fn refuse<R: Body>(config: &Config, refusal: &Refusal) -> Response<ResponseBody<R>> {
+    refuse_into(
+        config,
+        refusal,
+        &mut HeaderMap::new(),
+        &mut Extensions::new(),
+    )
+}
+
+/// The same, with headers and extensions in the memory of a request's.
+pub(crate) fn refuse_into<R: Body>(
     config: &Config,
     refusal: &Refusal,
-    mut extensions: Extensions,
+    headers: &mut HeaderMap,
+    extensions: &mut Extensions,
 ) -> Response<ResponseBody<R>> {
-    let rendered = render(refusal, &*config.form);
+    let rendered = render(refusal, &*config.form, headers);
     if rendered.is_form_refused {
         config.warn(Warning::FormRefused, None);
     }
@@ -184,7 +195,7 @@ pub(crate) fn refuse<R: Body>(
     unmark(&mut head.headers);
     if head.extensions.is_empty() {
         extensions.clear();
-        head.extensions = extensions;
+        mem::swap(&mut head.extensions, extensions);
     }
     head.extensions.insert(Outcome::from(refusal.code()));
     Response::from_parts(head, ResponseBody::whole(Buffered::new(body, None)))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Method, Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 use tower::Service;
@@ -112,7 +112,7 @@ where
                 if !progress.is_client_gone() {
                     config.report(|| Event::refused(refusal.code(), Some(record_key)));
                 }
-                return Ok(refuse(config, &refusal, Extensions::new()));
+                return Ok(refuse(config, &refusal));
             }
         };
         let settlement = decide(config, &head, &captured, &ownership);

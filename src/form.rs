@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::mem;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::form::grpc::Grpc;
 use crate::form::problem::Problem;
@@ -61,6 +62,12 @@ mod wording;
 pub trait Form: Send + Sync + 'static {
     /// The answer.
     fn render(&self, refusal: &Refusal) -> Response<Bytes>;
+
+    /// The same; where a form can, with its headers in place of others, which are not needed any more.
+    #[doc(hidden)]
+    fn render_into(&self, refusal: &Refusal, _others: &mut HeaderMap) -> Response<Bytes> {
+        self.render(refusal)
+    }
 }
 
 impl<F> Form for F
@@ -205,6 +212,10 @@ impl ErrorForm {
 
 impl Form for ErrorForm {
     fn render(&self, refusal: &Refusal) -> Response<Bytes> {
+        self.render_into(refusal, &mut HeaderMap::new())
+    }
+
+    fn render_into(&self, refusal: &Refusal, headers: &mut HeaderMap) -> Response<Bytes> {
         let code = refusal.code();
         let status = match self.shape {
             Shape::Flat | Shape::Nested => refusal.status(),
@@ -212,7 +223,7 @@ impl Form for ErrorForm {
         };
         let (status, body) =
             (self.wording).answer(refusal, status, |words| self.shape.body(code, words));
-        let mut response = answer(status, JSON, body);
+        let mut response = answer(status, JSON, body, headers);
         if let Shape::Stripe = self.shape {
             response
                 .headers_mut()
@@ -311,10 +322,17 @@ fn is_plain(text: &str) -> bool {
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Bytes> {
+fn answer(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Bytes,
+    headers: &mut HeaderMap,
+) -> Response<Bytes> {
+    headers.clear();
+    headers.insert(CONTENT_TYPE, content_type);
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    mem::swap(response.headers_mut(), headers);
     response
 }
 
@@ -338,9 +356,10 @@ pub(crate) struct Rendered {
     pub(crate) is_form_refused: bool,
 }
 
-/// The answer in this form, or in the flat one where the form panics or makes no error of the refusal.
-pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
-    let (mut response, is_form_refused) = match shielded(|| form.render(refusal)) {
+/// The answer in this form, or in the flat one where the form panics or makes no error of the refusal; its headers in place
+/// of others, where the form can.
+pub(crate) fn render(refusal: &Refusal, form: &dyn Form, headers: &mut HeaderMap) -> Rendered {
+    let (mut response, is_form_refused) = match shielded(|| form.render_into(refusal, headers)) {
         Some(response) if is_refusal(&response) => (response, false),
         _ => (ErrorForm::flat().render(refusal), true),
     };

@@ -1,14 +1,12 @@
 //! Requests that do not run as the owner of a record: answered, passed on, or run without protection.
 
-use std::mem;
-
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use tower::Service;
 
-use crate::answer::{recorded, refuse, replay, without_body};
+use crate::answer::{recorded, refuse_into, replay, without_body};
 use crate::body::{RequestBody, ResponseBody};
 use crate::config::Config;
 use crate::context::Idempotency;
@@ -95,7 +93,8 @@ fn answer_with_body<R: Body>(
     if !acts && refusal.code() != RefusalCode::RequestBodyUnreadable {
         return Err(None);
     }
-    Ok(refuse(config, &refusal, mem::take(&mut parts.extensions)))
+    let (headers, extensions) = (&mut parts.headers, &mut parts.extensions);
+    Ok(refuse_into(config, &refusal, headers, extensions))
 }
 
 /// Runs the service, with its context where that is without protection, or as if there were no layer.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::LINK;
-use http::{HeaderValue, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::form::wording::{Wording, Words};
@@ -105,10 +105,14 @@ impl Problem {
 
 impl Form for Problem {
     fn render(&self, refusal: &Refusal) -> Response<Bytes> {
+        self.render_into(refusal, &mut HeaderMap::new())
+    }
+
+    fn render_into(&self, refusal: &Refusal, headers: &mut HeaderMap) -> Response<Bytes> {
         let (status, body) = self.wording.answer(refusal, refusal.status(), |words| {
             self.body(refusal.code(), words)
         });
-        let mut response = answer(status, PROBLEM_JSON, body);
+        let mut response = answer(status, PROBLEM_JSON, body, headers);
         if let Some(docs) = &self.docs {
             response.headers_mut().insert(LINK, docs.link.clone());
         }
