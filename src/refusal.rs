@@ -63,11 +63,12 @@ pub enum RefusalCode {
     /// The request body broke off.
     RequestBodyUnreadable,
     /// The request body is larger than the layer reads.
+    // The last one, by which they are counted.
     RequestTooLarge,
 }
 
 impl RefusalCode {
-    /// How many there are, up to the last variant.
+    /// How many there are.
     pub(crate) const COUNT: usize = Self::RequestTooLarge as usize + 1;
 
     /// The code as it stands in an answer.
