@@ -238,7 +238,7 @@ impl Shape {
     fn body(self, code: RefusalCode, words: &Words<'_, StatusCode>) -> Vec<u8> {
         let (name, status, detail) = (Text(words.name), words.status, Text(words.detail));
         match self {
-            Shape::Flat => json(&[
+            Self::Flat => json(&[
                 Raw(r#"{"error":"#),
                 name,
                 Raw(r#","detail":"#),
@@ -247,7 +247,7 @@ impl Shape {
                 Raw(status.as_str()),
                 Raw("}"),
             ]),
-            Shape::Nested => json(&[
+            Self::Nested => json(&[
                 Raw(r#"{"error":{"code":"#),
                 name,
                 Raw(r#","message":"#),
@@ -256,7 +256,7 @@ impl Shape {
                 Raw(kind(status)),
                 Raw(r#""}}"#),
             ]),
-            Shape::Stripe => json(&[
+            Self::Stripe => json(&[
                 Raw(r#"{"error":{"type":""#),
                 Raw(stripe::kind(code).unwrap_or(kind(status))),
                 Raw(r#"","code":"#),
