@@ -11,6 +11,7 @@ use http_body::Body;
 use crate::body::{Buffered, ResponseBody};
 use crate::capture::Captured;
 use crate::config::Config;
+use crate::context::Idempotency;
 use crate::event::{Outcome, Warning};
 use crate::fingerprint::Fingerprint;
 use crate::form::render;
@@ -20,9 +21,19 @@ use crate::policy::{Reply, Retention};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::snapshot::{REPLAYED, Snapshot, unmark};
 use crate::store::claim::{Completed, Record, State, TakeOver};
+use crate::store::error::Reason;
 use crate::store::traits::Store;
 use crate::store::wire;
-use crate::unowned::Instead;
+
+/// What happens to a request that does not run as the owner of its record.
+pub(crate) enum Instead {
+    /// It is none of the layer's business.
+    Pass,
+    /// It is done already, with this payload.
+    Replay(Bytes),
+    Refuse(Refusal),
+    RunUnprotected(Idempotency, Reason),
+}
 
 /// What a record means for a request that did not get it: who is at it, and the refusal of those who do not wait for them,
 /// or what happens at once. The fingerprint is of the record's version.

@@ -11,7 +11,7 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::answer::{as_recorded, decide, judge, refuse, without_body};
+use crate::answer::{Instead, as_recorded, decide, judge, refuse, without_body};
 use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::Captured;
 use crate::claiming::Core;
@@ -31,7 +31,7 @@ use crate::run::{Readiness, Run, run};
 use crate::snapshot::unmark;
 use crate::store::claim::{Claim, ClaimRequest};
 use crate::store::traits::Store;
-use crate::unowned::{Instead, Unowned, answer_unowned, run_unowned};
+use crate::unowned::{Unowned, answer_unowned, run_unowned};
 use crate::upload::Upload;
 use crate::waiting::Patience;
 

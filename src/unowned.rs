@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use tower::Service;
 
-use crate::answer::{recorded, refuse_into, replay, without_body};
+use crate::answer::{Instead, recorded, refuse_into, replay, without_body};
 use crate::body::{RequestBody, ResponseBody};
 use crate::config::Config;
 use crate::context::Idempotency;
@@ -14,10 +14,9 @@ use crate::event::{Event, Outcome};
 use crate::future::Progress;
 use crate::key::RecordKey;
 use crate::policy::Mode;
-use crate::refusal::{Refusal, RefusalCode};
+use crate::refusal::RefusalCode;
 use crate::run::Readiness;
 use crate::snapshot::unmark;
-use crate::store::error::Reason;
 use crate::upload::Upload;
 
 /// A request that does not run as the owner of its record.
@@ -25,16 +24,6 @@ pub(crate) struct Unowned {
     /// Where it came so far.
     pub(crate) record_key: Option<RecordKey>,
     pub(crate) instead: Instead,
-}
-
-/// What happens to it instead.
-pub(crate) enum Instead {
-    /// It is none of the layer's business.
-    Pass,
-    /// It is done already, with this payload.
-    Replay(Bytes),
-    Refuse(Refusal),
-    RunUnprotected(Idempotency, Reason),
 }
 
 /// The layer's own answer. Where the service runs instead: the context of a run without protection, or `None` for one
