@@ -73,20 +73,18 @@ pub(crate) fn flows(status: StatusCode, headers: &HeaderMap) -> bool {
         b"multipart/x-mixed-replace",
         b"application/x-ndjson",
     ];
-    let media_type = line(headers, &CONTENT_TYPE).map(|value| {
-        let value = value.as_bytes();
-        value
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii()
-    });
+    let content_type =
+        line(headers, &CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii_start());
+    let is_of = |media_type: &[u8], content_type: &[u8]| {
+        content_type
+            .split_at_checked(media_type.len())
+            .is_some_and(|(begin, rest)| {
+                begin.eq_ignore_ascii_case(media_type)
+                    && matches!(rest.trim_ascii_start(), [] | [b';', ..])
+            })
+    };
     status == StatusCode::SWITCHING_PROTOCOLS
-        || media_type.is_some_and(|it| {
-            FLOWING
-                .iter()
-                .any(|flowing| it.eq_ignore_ascii_case(flowing))
-        })
+        || content_type.is_some_and(|it| FLOWING.iter().any(|flowing| is_of(flowing, it)))
 }
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {

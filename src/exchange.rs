@@ -12,7 +12,7 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::answer::{Verdict, as_recorded, decide, judge, refuse, without_body};
+use crate::answer::{Instead, as_recorded, decide, judge, refuse, without_body};
 use crate::body::{Buffered, RequestBody, ResponseBody};
 use crate::capture::Captured;
 use crate::claiming::Core;
@@ -33,7 +33,7 @@ use crate::run::{Readiness, Run, run};
 use crate::snapshot::unmark;
 use crate::store::claim::{Claim, ClaimRequest};
 use crate::store::traits::Store;
-use crate::unowned::{Instead, Unowned, answer_unowned, run_unowned};
+use crate::unowned::{Unowned, answer_unowned, run_unowned};
 use crate::upload::Upload;
 use crate::waiting::Patience;
 
@@ -138,7 +138,7 @@ where
             unmark(&mut head.headers);
             head.extensions.insert(Outcome::Executed { recorded });
         }
-        let response = Response::from_parts(
+        let mut response = Response::from_parts(
             head,
             match captured {
                 Captured::Whole(body) => ResponseBody::whole(body),
@@ -149,12 +149,10 @@ where
             },
         );
         // The handler's own answer to HEAD has no body, the recorded one may have.
-        let answers_head = is_head && by_handler && config.mode == Mode::Enforce;
-        Ok(if answers_head {
-            without_body(response)
-        } else {
-            response
-        })
+        if is_head && by_handler && config.mode == Mode::Enforce {
+            without_body(&mut response);
+        }
+        Ok(response)
     }
 }
 
@@ -234,11 +232,7 @@ where
                 other_terms += 1;
                 continue;
             }
-            let (fence, refusal) = match judge(config, &record, &fingerprint) {
-                Verdict::Done(payload) => return Err(unowned(Instead::Replay(payload))),
-                Verdict::Refuse(refusal) => return Err(unowned(Instead::Refuse(refusal))),
-                Verdict::Busy(fence, refusal) => (fence, refusal),
-            };
+            let (fence, refusal) = judge(config, record, &fingerprint).map_err(unowned)?;
 
             // Wait: without a claim, without readiness, and only as long as somebody listens.
             if progress.is_client_gone() || !patience.begins(identity.record_key, fence) {

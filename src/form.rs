@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::mem;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::form::grpc::Grpc;
 use crate::form::problem::Problem;
@@ -61,6 +62,12 @@ mod wording;
 pub trait Form: Send + Sync + 'static {
     /// The answer.
     fn render(&self, refusal: &Refusal) -> Response<Bytes>;
+
+    /// The same; where a form can, with its headers in place of others, which are not needed any more.
+    #[doc(hidden)]
+    fn render_into(&self, refusal: &Refusal, _others: &mut HeaderMap) -> Response<Bytes> {
+        self.render(refusal)
+    }
 }
 
 impl<F> Form for F
@@ -205,20 +212,33 @@ impl ErrorForm {
 
 impl Form for ErrorForm {
     fn render(&self, refusal: &Refusal) -> Response<Bytes> {
+        self.render_into(refusal, &mut HeaderMap::new())
+    }
+
+    fn render_into(&self, refusal: &Refusal, headers: &mut HeaderMap) -> Response<Bytes> {
         let code = refusal.code();
         let status = match self.shape {
             Shape::Flat | Shape::Nested => refusal.status(),
             Shape::Stripe => stripe::status(refusal),
         };
-        let Words {
-            name,
-            status,
-            detail,
-        } = self.wording.words(refusal, status);
-        // Written out, because the order of the members is part of the form.
-        let (name, detail) = (Text(name), Text(detail));
-        let body = match self.shape {
-            Shape::Flat => json(&[
+        let (status, body) =
+            (self.wording).answer(refusal, status, |words| self.shape.body(code, words));
+        let mut response = answer(status, JSON, body, headers);
+        if let Shape::Stripe = self.shape {
+            response
+                .headers_mut()
+                .insert(stripe::SHOULD_RETRY, stripe::should_retry(code));
+        }
+        response
+    }
+}
+
+impl Shape {
+    /// Written out, because the order of the members is part of the form.
+    fn body(self, code: RefusalCode, words: &Words<'_, StatusCode>) -> Vec<u8> {
+        let (name, status, detail) = (Text(words.name), words.status, Text(words.detail));
+        match self {
+            Self::Flat => json(&[
                 Raw(r#"{"error":"#),
                 name,
                 Raw(r#","detail":"#),
@@ -227,7 +247,7 @@ impl Form for ErrorForm {
                 Raw(status.as_str()),
                 Raw("}"),
             ]),
-            Shape::Nested => json(&[
+            Self::Nested => json(&[
                 Raw(r#"{"error":{"code":"#),
                 name,
                 Raw(r#","message":"#),
@@ -236,7 +256,7 @@ impl Form for ErrorForm {
                 Raw(kind(status)),
                 Raw(r#""}}"#),
             ]),
-            Shape::Stripe => json(&[
+            Self::Stripe => json(&[
                 Raw(r#"{"error":{"type":""#),
                 Raw(stripe::kind(code).unwrap_or(kind(status))),
                 Raw(r#"","code":"#),
@@ -245,14 +265,7 @@ impl Form for ErrorForm {
                 detail,
                 Raw("}}"),
             ]),
-        };
-        let mut response = answer(status, "application/json", body);
-        if let Shape::Stripe = self.shape {
-            response
-                .headers_mut()
-                .insert(stripe::SHOULD_RETRY, stripe::should_retry(code));
         }
-        response
     }
 }
 
@@ -307,12 +320,19 @@ fn is_plain(text: &str) -> bool {
     })
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+fn answer(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Bytes,
+    headers: &mut HeaderMap,
+) -> Response<Bytes> {
+    headers.clear();
+    headers.insert(CONTENT_TYPE, content_type);
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    mem::swap(response.headers_mut(), headers);
     response
 }
 
@@ -336,15 +356,17 @@ pub(crate) struct Rendered {
     pub(crate) is_form_refused: bool,
 }
 
-/// The answer in this form, or in the flat one where the form panics or makes no error of the refusal.
-pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
-    let response = shielded(|| form.render(refusal)).filter(is_refusal);
-    let is_form_refused = response.is_none();
-    let mut response = response.unwrap_or_else(|| ErrorForm::flat().render(refusal));
+/// The answer in this form, or in the flat one where the form panics or makes no error of the refusal; its headers in place
+/// of others, where the form can.
+pub(crate) fn render(refusal: &Refusal, form: &dyn Form, headers: &mut HeaderMap) -> Rendered {
+    let (mut response, is_form_refused) = match shielded(|| form.render_into(refusal, headers)) {
+        Some(response) if is_refusal(&response) => (response, false),
+        _ => (ErrorForm::flat().render(refusal), true),
+    };
     if let Some(after) = refusal.retry_after() {
         response
             .headers_mut()
-            .insert(RETRY_AFTER, after.as_secs().into());
+            .insert(RETRY_AFTER, number(after.as_secs()));
     }
     if let Some(location) = refusal.location() {
         response.headers_mut().insert(LOCATION, location.clone());
@@ -352,6 +374,15 @@ pub(crate) fn render(refusal: &Refusal, form: &dyn Form) -> Rendered {
     Rendered {
         response,
         is_form_refused,
+    }
+}
+
+/// Most are of one digit, which needs no memory.
+fn number(number: u64) -> HeaderValue {
+    let at = usize::try_from(number).unwrap_or(usize::MAX);
+    match "0123456789".get(at..=at) {
+        Some(digit) => HeaderValue::from_static(digit),
+        None => number.into(),
     }
 }
 

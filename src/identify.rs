@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body;
 
+use crate::answer::Instead;
 use crate::claiming::Core;
 use crate::config::Config;
 use crate::context::Idempotency;
@@ -15,7 +16,7 @@ use crate::framing::Fingerprinter;
 use crate::key::RecordKey;
 use crate::lines::Head;
 use crate::refusal::RefusalCode;
-use crate::unowned::{Instead, Unowned};
+use crate::unowned::Unowned;
 use crate::upload::Upload;
 
 /// What the layer has to know of a request before it claims.

@@ -258,8 +258,9 @@ mod tests {
     async fn complete(layer: &IdempotencyLayer, owner: &Owner) {
         let body = Buffered::new(Bytes::from_static(b"of before"), None);
         let (headers, rules) = (http::HeaderMap::new(), HeaderRules::default());
-        let payload = wire::response(StatusCode::CREATED, &headers, &rules, &body);
-        let tombstone = wire::tombstone(StatusCode::CREATED, &headers, &rules);
+        let kept = rules.kept(&headers);
+        let payload = wire::response(StatusCode::CREATED, &kept, &body);
+        let tombstone = wire::tombstone(StatusCode::CREATED, &kept);
         let completed = Completed::new(payload, tombstone, 2 * MINUTE);
         let settled = layer.store().complete(owner, &completed).await;
         assert!(matches!(settled, Ok(Settled::Applied)));

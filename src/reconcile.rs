@@ -5,7 +5,7 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request};
 
-use crate::answer::completed;
+use crate::answer::{Instead, completed};
 use crate::body::Buffered;
 use crate::config::Config;
 use crate::drive::{caught, within};
@@ -15,7 +15,6 @@ use crate::on_lost::{Lost, Reconcile, Reconciled};
 use crate::refusal::RefusalCode;
 use crate::store::claim::Settled;
 use crate::store::traits::Store;
-use crate::unowned::Instead;
 
 /// Asks the hook. The ownership comes back where the handler is to run.
 ///

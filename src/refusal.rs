@@ -63,10 +63,14 @@ pub enum RefusalCode {
     /// The request body broke off.
     RequestBodyUnreadable,
     /// The request body is larger than the layer reads.
+    // The last one, by which they are counted.
     RequestTooLarge,
 }
 
 impl RefusalCode {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::RequestTooLarge as usize + 1;
+
     /// The code as it stands in an answer.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -161,8 +165,7 @@ impl RefusalCode {
 
 #[cfg(test)]
 impl RefusalCode {
-    /// Every code, up to the last variant.
-    pub(crate) const ALL: [Self; Self::RequestTooLarge as usize + 1] = [
+    pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::Mismatch,

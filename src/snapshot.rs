@@ -21,12 +21,8 @@ pub(crate) fn unmark(headers: &mut HeaderMap) {
 
 /// A record's content, decoded.
 pub(crate) enum Snapshot {
-    /// The response as it was.
-    Response {
-        status: StatusCode,
-        headers: HeaderMap,
-        body: Buffered,
-    },
+    /// The response as it was, but for its headers, which are decoded to where they go.
+    Response { status: StatusCode, body: Buffered },
     /// The operation is done, its response was not kept.
     Tombstone {
         #[cfg_attr(
@@ -50,14 +46,20 @@ pub(crate) struct HeaderRules {
 impl HeaderRules {
     /// The headers worth keeping: neither hop-by-hop (RFC 9110, section 7.6.1), nor about this one exchange,
     /// nor about this one client.
-    pub(crate) fn kept<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-    ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-        let has_options = line(headers, &CONNECTION).is_some();
-        headers.iter().filter(move |(name, _)| {
-            self.keeps(name) && !(has_options && is_named_by_connection(headers, name))
-        })
+    pub(crate) fn kept<'a>(&'a self, headers: &'a HeaderMap) -> Kept<'a> {
+        let (mut has_options, mut location) = (false, None);
+        for (name, value) in headers {
+            has_options |= *name == CONNECTION;
+            if *name == LOCATION {
+                location = location.or(Some(value));
+            }
+        }
+        Kept {
+            rules: self,
+            headers,
+            has_options,
+            location,
+        }
     }
 
     /// All others.
@@ -76,12 +78,35 @@ impl HeaderRules {
             && (USUAL.contains(name)
                 || !is_never_kept(name) && (self.keep.contains(name) || is_kept_by_default(name)))
     }
+}
+
+/// The headers that are kept of some.
+pub(crate) struct Kept<'a> {
+    rules: &'a HeaderRules,
+    headers: &'a HeaderMap,
+    has_options: bool,
+    location: Option<&'a HeaderValue>,
+}
+
+impl<'a> Kept<'a> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+        let lines = self.headers.iter();
+        lines.filter(|(name, _)| self.keeps(name))
+    }
 
     /// The `Location`, where it is kept.
-    pub(crate) fn location<'a>(&'a self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        let location = line(headers, &LOCATION)?;
-        let keeps = self.keeps(&LOCATION) && !is_named_by_connection(headers, &LOCATION);
-        keeps.then_some(location)
+    pub(crate) fn location(&self) -> Option<&'a HeaderValue> {
+        self.location.filter(|_| self.keeps(&LOCATION))
+    }
+
+    /// Of trailers by the same rules.
+    pub(crate) fn of_trailers(&self, trailers: &'a HeaderMap) -> Self {
+        self.rules.kept(trailers)
+    }
+
+    fn keeps(&self, name: &HeaderName) -> bool {
+        let is_option = || self.has_options && is_named_by_connection(self.headers, name);
+        self.rules.keeps(name) && !is_option()
     }
 }
 

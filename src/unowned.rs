@@ -1,14 +1,12 @@
 //! Requests that do not run as the owner of a record: answered, passed on, or run without protection.
 
-use std::mem;
-
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use tower::Service;
 
-use crate::answer::{refuse, replay, without_body};
+use crate::answer::{Instead, recorded, refuse_into, replay, without_body};
 use crate::body::{RequestBody, ResponseBody};
 use crate::config::Config;
 use crate::context::Idempotency;
@@ -16,10 +14,9 @@ use crate::event::{Event, Outcome};
 use crate::future::Progress;
 use crate::key::RecordKey;
 use crate::policy::Mode;
-use crate::refusal::{Refusal, RefusalCode};
+use crate::refusal::RefusalCode;
 use crate::run::Readiness;
 use crate::snapshot::unmark;
-use crate::store::error::Reason;
 use crate::upload::Upload;
 
 /// A request that does not run as the owner of its record.
@@ -27,16 +24,6 @@ pub(crate) struct Unowned {
     /// Where it came so far.
     pub(crate) record_key: Option<RecordKey>,
     pub(crate) instead: Instead,
-}
-
-/// What happens to it instead.
-pub(crate) enum Instead {
-    /// It is none of the layer's business.
-    Pass,
-    /// It is done already, with this payload.
-    Replay(Bytes),
-    Refuse(Refusal),
-    RunUnprotected(Idempotency, Reason),
 }
 
 /// The layer's own answer. Where the service runs instead: the context of a run without protection, or `None` for one
@@ -47,49 +34,56 @@ pub(crate) fn answer_unowned<R: Body<Data = Bytes>>(
     parts: &mut Parts,
     unowned: Unowned,
 ) -> Result<Response<ResponseBody<R>>, Option<Idempotency>> {
+    let mut answer = answer_with_body(config, progress, parts, unowned);
+    if parts.method == Method::HEAD
+        && let Ok(answer) = &mut answer
+    {
+        without_body(answer);
+    }
+    answer
+}
+
+fn answer_with_body<R: Body>(
+    config: &Config,
+    progress: &Progress,
+    parts: &mut Parts,
+    unowned: Unowned,
+) -> Result<Response<ResponseBody<R>>, Option<Idempotency>> {
     let Unowned {
         record_key,
         instead,
     } = unowned;
-    let tell = |outcome| config.report(|| Event::of(outcome, record_key));
     // A layer that only looks runs what somebody waits for.
     let acts = config.mode == Mode::Enforce || progress.is_client_gone();
-    let refused = |refusal: &Refusal| {
-        config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
-        // There is nothing to run where the body broke off.
-        let acts = acts || refusal.code() == RefusalCode::RequestBodyUnreadable;
-        acts.then(|| refuse(config, refusal)).ok_or(None)
-    };
-    let answer = match instead {
-        Instead::Pass => Err(None),
+    let refusal = match instead {
+        Instead::Pass => return Err(None),
         Instead::RunUnprotected(context, reason) => {
             config.report(|| Event::of(Outcome::Unprotected, record_key).because(Some(reason)));
-            Err(acts.then_some(context))
+            return Err(acts.then_some(context));
         }
         Instead::Replay(payload) => {
-            let emptied = if acts {
-                (
-                    mem::take(&mut parts.headers),
-                    mem::take(&mut parts.extensions),
-                )
+            let replayed = if acts {
+                replay(config, parts, payload).map(Some)
             } else {
-                (parts.headers.clone(), Extensions::new())
+                recorded(&mut HeaderMap::new(), payload).map(|_| None)
             };
-            match replay(config, emptied, payload) {
+            match replayed {
                 Ok(replay) => {
-                    tell(Outcome::Replayed);
-                    acts.then_some(replay).ok_or(None)
+                    config.report(|| Event::of(Outcome::Replayed, record_key));
+                    return replay.ok_or(None);
                 }
-                Err(refusal) => refused(&refusal),
+                Err(refusal) => refusal,
             }
         }
-        Instead::Refuse(refusal) => refused(&refusal),
-    }?;
-    Ok(if parts.method == Method::HEAD {
-        without_body(answer)
-    } else {
-        answer
-    })
+        Instead::Refuse(refusal) => refusal,
+    };
+    config.report(|| Event::refused(refusal.code(), record_key).because(refusal.reason()));
+    // There is nothing to run where the body broke off.
+    if !acts && refusal.code() != RefusalCode::RequestBodyUnreadable {
+        return Err(None);
+    }
+    let (headers, extensions) = (&mut parts.headers, &mut parts.extensions);
+    Ok(refuse_into(config, &refusal, headers, extensions))
 }
 
 /// Runs the service, with its context where that is without protection, or as if there were no layer.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::LINK;
-use http::{HeaderValue, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::form::wording::{Wording, Words};
@@ -69,6 +69,7 @@ impl Problem {
             url: url.to_owned(),
             link,
         });
+        self.wording.forget_bodies();
         self
     }
 
@@ -104,12 +105,30 @@ impl Problem {
 
 impl Form for Problem {
     fn render(&self, refusal: &Refusal) -> Response<Bytes> {
-        let code = refusal.code();
-        let Words {
+        self.render_into(refusal, &mut HeaderMap::new())
+    }
+
+    fn render_into(&self, refusal: &Refusal, headers: &mut HeaderMap) -> Response<Bytes> {
+        let (status, body) = self.wording.answer(refusal, refusal.status(), |words| {
+            self.body(refusal.code(), words)
+        });
+        let mut response = answer(status, PROBLEM_JSON, body, headers);
+        if let Some(docs) = &self.docs {
+            response.headers_mut().insert(LINK, docs.link.clone());
+        }
+        response
+    }
+}
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+impl Problem {
+    fn body(&self, code: RefusalCode, words: &Words<'_, StatusCode>) -> Vec<u8> {
+        let &Words {
             name,
             status,
             detail,
-        } = self.wording.words(refusal, refusal.status());
+        } = words;
         let (kind, title) = match &self.docs {
             Some(docs) => {
                 let url = &docs.url;
@@ -121,18 +140,14 @@ impl Form for Problem {
             ),
         };
         let (name, detail) = (Value::from(name), Value::from(detail));
-        let body = format!(
+        format!(
             r#"{{"type":{},"title":{},"status":{},"detail":{detail},"code":{name},"retryable":{}}}"#,
             Value::from(kind),
             Value::from(title),
             status.as_u16(),
             is_retryable(code),
-        );
-        let mut response = answer(status, "application/problem+json", body.into_bytes());
-        if let Some(docs) = &self.docs {
-            response.headers_mut().insert(LINK, docs.link.clone());
-        }
-        response
+        )
+        .into_bytes()
     }
 }
 

@@ -2,9 +2,22 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use serde_json::Value;
 
 use super::*;
+
+/// An answer in the memory of other headers, which leave no trace.
+fn answered(refusal: &Refusal, form: &dyn Form) -> Rendered {
+    let other = |name| (HeaderName::from_static(name), HeaderValue::from_static("?"));
+    let mut others = HeaderMap::from_iter(["cookie", "location", "x-other"].map(other));
+    others.append("cookie", HeaderValue::from_static("!"));
+    let rendered = render(refusal, form, &mut others);
+    let headers = rendered.response.headers();
+    assert!(!headers.contains_key("cookie") && !headers.contains_key("x-other"));
+    assert_eq!(headers.get(LOCATION), refusal.location());
+    rendered
+}
 
 #[test]
 fn the_built_in_forms_are_compact_and_in_order() {
@@ -53,7 +66,7 @@ fn every_code_in_every_built_in_form_is_an_error_and_holds_its_code() {
             let Rendered {
                 response,
                 is_form_refused,
-            } = render(&Refusal::new(code), form);
+            } = answered(&Refusal::new(code), form);
             let body = serde_json::from_slice::<Value>(response.body()).unwrap();
 
             assert!(!is_form_refused && is_error(response.status()), "{code}");
@@ -64,13 +77,30 @@ fn every_code_in_every_built_in_form_is_an_error_and_holds_its_code() {
 }
 
 #[test]
+fn a_form_that_has_answered_may_be_changed() {
+    let refusal = Refusal::new(RefusalCode::Mismatch);
+    let body = |form: &dyn Form| form.render(&refusal).into_body();
+    let (flat, problem) = (ErrorForm::flat(), ErrorForm::problem());
+    let before = [body(&flat), body(&problem)];
+
+    let flat = flat.code(RefusalCode::Mismatch, "changed");
+    let problem = problem.docs("https://changed.example");
+
+    for (form, before) in [&flat as &dyn Form, &problem].into_iter().zip(before) {
+        assert_eq!(body(form), body(form));
+        assert_ne!(body(form), before);
+        assert!(body(form).windows(7).any(|part| part == b"changed"));
+    }
+}
+
+#[test]
 fn a_form_that_panics_or_makes_no_error_of_a_refusal_is_refused_itself() {
     let refusal = Refusal::new(RefusalCode::InProgress);
     let panics = |_: &Refusal| -> Response<Bytes> { panic!("a form that panics") };
     let succeeds = |_: &Refusal| Response::new(Bytes::from_static(b"all is well"));
 
     for form in [&panics as &dyn Form, &succeeds] {
-        let rendered = render(&refusal, form);
+        let rendered = answered(&refusal, form);
 
         assert!(rendered.is_form_refused);
         assert_eq!(rendered.response.status(), 409);
@@ -98,11 +128,18 @@ fn when_to_try_again_and_where_are_headers_in_every_form() {
         (&ErrorForm::stripe(), 400),
         (&ErrorForm::problem(), 409),
     ] {
-        let response = render(&refusal, form).response;
+        let response = answered(&refusal, form).response;
 
         assert_eq!(response.status(), status);
         assert_eq!(response.headers()["retry-after"], "3");
         assert_eq!(response.headers()["location"], "/made/7");
+    }
+}
+
+#[test]
+fn a_header_tells_any_number() {
+    for told in [0, 1, 9, 10, 11, 3_600, u64::MAX] {
+        assert_eq!(number(told), told.to_string());
     }
 }
 
@@ -124,7 +161,7 @@ fn of_a_200_only_trailers_of_grpc_with_an_error_are_a_refusal() {
                 }
                 response
             };
-            !render(&refusal, &form).is_form_refused
+            !answered(&refusal, &form).is_form_refused
         };
 
     assert!(rendered(200, "application/grpc", "7", ""));

@@ -2,12 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
 
 use crate::refusal::{Refusal, RefusalCode};
 
 /// The changes, by the code that they change; `S` is what the form has for a status.
 #[derive(Clone, Debug)]
-pub(super) struct Wording<S>(BTreeMap<&'static str, Change<S>>);
+pub(super) struct Wording<S> {
+    changes: BTreeMap<&'static str, Change<S>>,
+    /// What is answered to each code with these changes, once it was.
+    answered: [OnceLock<(S, Bytes)>; RefusalCode::COUNT],
+}
 
 #[derive(Clone, Debug)]
 struct Change<S> {
@@ -25,7 +32,10 @@ pub(super) struct Words<'a, S> {
 
 impl<S: Copy> Wording<S> {
     pub(super) const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self {
+            changes: BTreeMap::new(),
+            answered: [const { OnceLock::new() }; RefusalCode::COUNT],
+        }
     }
 
     #[track_caller]
@@ -45,7 +55,7 @@ impl<S: Copy> Wording<S> {
     /// The words for a refusal, which has this status where it is not changed.
     pub(super) fn words<'a>(&'a self, refusal: &'a Refusal, status: S) -> Words<'a, S> {
         let code = refusal.code().as_str();
-        let change = self.0.get(code);
+        let change = self.changes.get(code);
         let name = change.and_then(|change| change.name.as_deref());
         let detail = change.and_then(|change| change.detail.as_deref());
         Words {
@@ -55,8 +65,29 @@ impl<S: Copy> Wording<S> {
         }
     }
 
+    /// The status and the body for a refusal, which follow from its code: the body is made once.
+    pub(super) fn answer(
+        &self,
+        refusal: &Refusal,
+        status: S,
+        body: impl FnOnce(&Words<'_, S>) -> Vec<u8>,
+    ) -> (S, Bytes) {
+        let answered = &self.answered[refusal.code() as usize];
+        let (status, body) = answered.get_or_init(|| {
+            let words = self.words(refusal, status);
+            (words.status, Bytes::from(body(&words)))
+        });
+        (*status, body.clone())
+    }
+
+    /// Something else has changed of which bodies are made.
+    pub(super) fn forget_bodies(&mut self) {
+        self.answered = [const { OnceLock::new() }; RefusalCode::COUNT];
+    }
+
     fn change(&mut self, code: RefusalCode) -> &mut Change<S> {
-        self.0.entry(code.as_str()).or_insert(Change {
+        self.forget_bodies();
+        self.changes.entry(code.as_str()).or_insert(Change {
             name: None,
             status: None,
             detail: None,

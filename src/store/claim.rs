@@ -272,6 +272,10 @@ impl Record {
         &self.state
     }
 
+    pub(crate) fn into_state(self) -> State {
+        self.state
+    }
+
     /// Whether an owner has passed its point of no return.
     #[must_use]
     pub fn is_committed(&self) -> bool {

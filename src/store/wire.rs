@@ -10,12 +10,15 @@
 //! lengths    LEB128
 //! ```
 
+use std::mem;
+use std::ops::Range;
+
 use bytes::{Buf, BufMut, Bytes};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::Buffered;
-use crate::snapshot::{HeaderRules, Snapshot};
+use crate::snapshot::{Kept, Snapshot};
 use crate::store::error::{StoreError, StoreErrorKind};
 
 const VERSION: u8 = 1;
@@ -23,14 +26,10 @@ const RESPONSE: u8 = 0;
 const TOMBSTONE: u8 = 1;
 
 /// A response whose body is known to its end.
-pub(crate) fn response(
-    status: StatusCode,
-    headers: &HeaderMap,
-    rules: &HeaderRules,
-    body: &Buffered,
-) -> Bytes {
-    let head = Lines::of(headers, rules);
-    let tail = body.trailers().map(|trailers| Lines::of(trailers, rules));
+pub(crate) fn response(status: StatusCode, headers: &Kept<'_>, body: &Buffered) -> Bytes {
+    let head = Lines::of(headers);
+    let trailers = body.trailers().map(|it| headers.of_trailers(it));
+    let tail = trailers.as_ref().map(Lines::of);
     let length = 5 + head.length + tail.as_ref().map_or(0, |tail| tail.length) + body.len();
     // To the byte: what a vector has beyond, `Bytes` would have to know in a box of its own.
     let mut out = Vec::with_capacity(length);
@@ -47,8 +46,8 @@ pub(crate) fn response(
 }
 
 /// The fact that there was a response.
-pub(crate) fn tombstone(status: StatusCode, headers: &HeaderMap, rules: &HeaderRules) -> Bytes {
-    let Some(location) = rules.location(headers) else {
+pub(crate) fn tombstone(status: StatusCode, headers: &Kept<'_>) -> Bytes {
+    let Some(location) = headers.location() else {
         return Bytes::from_static(&WITHOUT_LOCATION[usize::from(status.as_u16() % 1_000)]);
     };
     let mut out = Vec::with_capacity(5 + length_of_bytes(location.len()));
@@ -71,55 +70,54 @@ static WITHOUT_LOCATION: [[u8; 5]; 1_000] = {
     tombstones
 };
 
-/// Reads what [`response`] or [`tombstone`] wrote.
+/// Reads what [`response`] or [`tombstone`] wrote, and the headers of a response.
 ///
 /// # Errors
 ///
 /// `Unreadable` for anything else: it is never taken for an absent record.
-pub(crate) fn decode(payload: &Bytes) -> Result<Snapshot, StoreError> {
-    decode_into(HeaderMap::new(), payload.clone())
-}
-
-/// The same, its headers in the memory of others, which are not needed any more.
-pub(crate) fn decode_into(headers: HeaderMap, payload: Bytes) -> Result<Snapshot, StoreError> {
-    read(headers, payload).ok_or_else(|| {
-        StoreError::new(
+pub(crate) fn decode(payload: &Bytes) -> Result<(HeaderMap, Snapshot), StoreError> {
+    let mut headers = HeaderMap::new();
+    match decode_into(&mut headers, payload.clone()) {
+        Some(snapshot) => Ok((headers, snapshot)),
+        None => Err(StoreError::new(
             StoreErrorKind::Unreadable,
             "the payload is not of a known wire form",
-        )
-    })
+        )),
+    }
 }
 
-fn read(headers: HeaderMap, mut payload: Bytes) -> Option<Snapshot> {
-    if payload.try_get_u8().ok()? != VERSION {
+/// The same, the headers in place of others; `None` for anything else.
+pub(crate) fn decode_into(headers: &mut HeaderMap, payload: Bytes) -> Option<Snapshot> {
+    let mut reader = Reader { payload, at: 0 };
+    if reader.byte()? != VERSION {
         return None;
     }
-    let kind = payload.try_get_u8().ok()?;
-    let status = StatusCode::from_u16(payload.try_get_u16().ok()?).ok()?;
+    let kind = reader.byte()?;
+    let status = u16::from_be_bytes([reader.byte()?, reader.byte()?]);
+    let status = StatusCode::from_u16(status).ok()?;
     match kind {
         RESPONSE => {
-            let headers = get_headers(headers, &mut payload)?;
-            let trailers = match payload.try_get_u8().ok()? {
+            reader.headers(headers)?;
+            let trailers = match reader.byte()? {
                 0 => None,
-                1 => Some(get_headers(HeaderMap::new(), &mut payload)?),
+                1 => {
+                    let mut trailers = HeaderMap::new();
+                    reader.headers(&mut trailers)?;
+                    Some(trailers)
+                }
                 _ => return None,
             };
-            let body = Buffered::new(payload, trailers);
-            Some(Snapshot::Response {
-                status,
-                headers,
-                body,
-            })
+            let body = Buffered::new(reader.rest(), trailers);
+            Some(Snapshot::Response { status, body })
         }
         TOMBSTONE => {
-            let location = match payload.try_get_u8().ok()? {
+            let location = match reader.byte()? {
                 0 => None,
-                1 => Some(get_value(&mut payload)?),
+                1 => Some(reader.value()?),
                 _ => return None,
             };
-            payload
-                .is_empty()
-                .then_some(Snapshot::Tombstone { status, location })
+            let is_over = reader.rest().is_empty();
+            is_over.then_some(Snapshot::Tombstone { status, location })
         }
         _ => None,
     }
@@ -127,27 +125,25 @@ fn read(headers: HeaderMap, mut payload: Bytes) -> Option<Snapshot> {
 
 /// Headers on their way into a buffer.
 struct Lines<'a> {
-    headers: &'a HeaderMap,
-    rules: &'a HeaderRules,
+    kept: &'a Kept<'a>,
     count: usize,
     length: usize,
 }
 
 impl<'a> Lines<'a> {
-    fn of(headers: &'a HeaderMap, rules: &'a HeaderRules) -> Self {
+    fn of(kept: &'a Kept<'a>) -> Self {
         let (mut count, mut length) = (0, 0);
-        for (name, value) in rules.kept(headers) {
+        kept.lines().for_each(|(name, value)| {
             let name = match well_known(name) {
                 Some(_) => 1,
                 None => 1 + length_of_bytes(name.as_str().len()),
             };
             count += 1;
             length += name + length_of_bytes(value.len());
-        }
+        });
         length += length_of_length(count);
         Self {
-            headers,
-            rules,
+            kept,
             count,
             length,
         }
@@ -155,7 +151,7 @@ impl<'a> Lines<'a> {
 
     fn put(&self, out: &mut Vec<u8>) {
         put_length(out, self.count);
-        for (name, value) in self.rules.kept(self.headers) {
+        self.kept.lines().for_each(|(name, value)| {
             match well_known(name) {
                 Some(known) => out.put_u8(known),
                 None => {
@@ -164,7 +160,7 @@ impl<'a> Lines<'a> {
                 }
             }
             put_bytes(out, value.as_bytes());
-        }
+        });
     }
 }
 
@@ -174,33 +170,9 @@ fn well_known(name: &HeaderName) -> Option<u8> {
     u8::try_from(at + 1).ok()
 }
 
-fn get_headers(mut headers: HeaderMap, payload: &mut Bytes) -> Option<HeaderMap> {
-    let count = get_length(payload)?;
-    headers.clear();
-    // A count may be wrong, and that of the lines of one name larger than a map of names may be.
-    headers.reserve(count.min(256));
-    for _ in 0..count {
-        let name = match payload.try_get_u8().ok()? {
-            0 => HeaderName::from_bytes(&get_bytes(payload)?).ok()?,
-            known => WELL_KNOWN.get(usize::from(known) - 1)?.clone(),
-        };
-        headers.try_append(name, get_value(payload)?).ok()?;
-    }
-    Some(headers)
-}
-
-fn get_value(payload: &mut Bytes) -> Option<HeaderValue> {
-    HeaderValue::from_maybe_shared(get_bytes(payload)?).ok()
-}
-
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.put_slice(bytes);
-}
-
-fn get_bytes(payload: &mut Bytes) -> Option<Bytes> {
-    let length = get_length(payload)?;
-    (length <= payload.len()).then(|| payload.split_to(length))
 }
 
 fn put_length(out: &mut Vec<u8>, mut length: usize) {
@@ -219,16 +191,75 @@ fn length_of_length(length: usize) -> usize {
     (length.max(1).ilog2() / 7 + 1) as usize
 }
 
-fn get_length(payload: &mut Bytes) -> Option<usize> {
-    let mut length = 0_usize;
-    for shift in [0, 7, 14, 21, 28] {
-        let byte = payload.try_get_u8().ok()?;
-        length |= usize::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(length);
-        }
+/// A payload, read up to here.
+struct Reader {
+    payload: Bytes,
+    at: usize,
+}
+
+impl Reader {
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.payload.get(self.at)?;
+        self.at += 1;
+        Some(byte)
     }
-    None
+
+    fn length(&mut self) -> Option<usize> {
+        let mut length = 0_usize;
+        for shift in [0, 7, 14, 21, 28] {
+            let byte = self.byte()?;
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(length);
+            }
+        }
+        None
+    }
+
+    /// Where the bytes are that come next, with their length before them.
+    fn range(&mut self) -> Option<Range<usize>> {
+        let length = self.length()?;
+        let end = self.at.checked_add(length)?;
+        if end > self.payload.len() {
+            return None;
+        }
+        Some(mem::replace(&mut self.at, end)..end)
+    }
+
+    fn name(&mut self) -> Option<HeaderName> {
+        let range = self.range()?;
+        HeaderName::from_bytes(&self.payload[range]).ok()
+    }
+
+    fn value(&mut self) -> Option<HeaderValue> {
+        let range = self.range()?;
+        // That of most bodies: nothing to check, and no reference to the payload to count.
+        if self.payload[range.clone()] == *b"application/json" {
+            return Some(const { HeaderValue::from_static("application/json") });
+        }
+        HeaderValue::from_maybe_shared(self.payload.slice(range)).ok()
+    }
+
+    /// Reads headers in place of others.
+    fn headers(&mut self, headers: &mut HeaderMap) -> Option<()> {
+        let count = self.length()?;
+        headers.clear();
+        // A count may be wrong, and that of the lines of one name larger than a map of names may be.
+        headers.reserve(count.min(256));
+        for _ in 0..count {
+            let name = match self.byte()? {
+                0 => self.name()?,
+                known => WELL_KNOWN.get(usize::from(known) - 1)?.clone(),
+            };
+            headers.try_append(name, self.value()?).ok()?;
+        }
+        Some(())
+    }
+
+    fn rest(mut self) -> Bytes {
+        self.payload.advance(self.at);
+        self.payload
+    }
 }
 
 // Appended to, never reordered: the position is the wire form.
@@ -264,6 +295,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::snapshot::HeaderRules;
 
     fn headers(lines: &[(String, Vec<u8>)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -297,9 +329,9 @@ mod tests {
         ) {
             let (head, tail) = (headers(&head), tail.map(|tail| headers(&tail)));
             let status = StatusCode::from_u16(status).unwrap();
-            let payload = response(status, &head, &HeaderRules::default(), &Buffered::new(data.clone().into(), tail.clone()));
+            let payload = response(status, &HeaderRules::default().kept(&head), &Buffered::new(data.clone().into(), tail.clone()));
 
-            let Ok(Snapshot::Response { status: status2, headers, body }) = decode(&payload) else {
+            let Ok((headers, Snapshot::Response { status: status2, body })) = decode(&payload) else {
                 panic!("not a response");
             };
             prop_assert_eq!((status2, headers), (status, head));
@@ -323,11 +355,10 @@ mod tests {
         ]);
         let full = response(
             StatusCode::CREATED,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
             &Buffered::default(),
         );
-        let fact = tombstone(StatusCode::CREATED, &head, &HeaderRules::default());
+        let fact = tombstone(StatusCode::CREATED, &HeaderRules::default().kept(&head));
 
         for payload in [full, fact] {
             assert!(decode(&payload).is_ok());
@@ -345,12 +376,11 @@ mod tests {
 
         let payload = response(
             StatusCode::OK,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
             &Buffered::default(),
         );
 
-        let Ok(Snapshot::Response { headers, .. }) = decode(&payload) else {
+        let Ok((headers, Snapshot::Response { .. })) = decode(&payload) else {
             panic!("not a response");
         };
         assert_eq!(headers, head);
@@ -376,10 +406,9 @@ mod tests {
     #[test]
     fn a_tombstone_keeps_status_and_location() {
         let head = headers(&[("location".into(), b"/made/7".to_vec())]);
-        let Ok(Snapshot::Tombstone { status, location }) = decode(&tombstone(
+        let Ok((_, Snapshot::Tombstone { status, location })) = decode(&tombstone(
             StatusCode::CREATED,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
         )) else {
             panic!("not a tombstone");
         };
@@ -429,11 +458,10 @@ mod tests {
 
         let payload = response(
             StatusCode::OK,
-            &head,
-            &HeaderRules::default(),
+            &HeaderRules::default().kept(&head),
             &Buffered::default(),
         );
-        let Ok(Snapshot::Response { headers, .. }) = decode(&payload) else {
+        let Ok((headers, Snapshot::Response { .. })) = decode(&payload) else {
             panic!("not a response")
         };
 

@@ -161,7 +161,9 @@ impl World {
         };
         let kept = |headers: &HeaderMap| -> HeaderMap {
             let kept = rules.kept(headers);
-            kept.map(|(name, value)| (name.clone(), value.clone()))
+            let lines = kept.lines();
+            lines
+                .map(|(name, value)| (name.clone(), value.clone()))
                 .collect()
         };
         let mut headers = kept(&made.headers);
