@@ -92,10 +92,10 @@ where
     St: Store,
     R: Body<Data = Bytes>,
 {
+    let is_head = request.method() == Method::HEAD;
+    // Who neither waited nor asked what became of the last attempt has looked at the lease just now.
+    let may_be_late = matches!(service, Readiness::Unready(_)) || ownership.attempt() > 1;
     async move {
-        let is_head = request.method() == Method::HEAD;
-        // Who neither waited nor asked what became of the last attempt has looked at the lease just now.
-        let may_be_late = matches!(service, Readiness::Unready(_)) || ownership.attempt() > 1;
         let (head, body) = {
             let handled = match service.ready(progress).await {
                 Some(Ok(_)) if may_be_late && ownership.is_lost() => return Run::NotStarted,
