@@ -13,9 +13,9 @@ mod tokens;
 /// everything in the folder of its name.
 const LEVELS: &[&str] = &[
     "body bounds canonical clock cors drive entrusted fingerprint grpc keeper key lines lock pause pointer quoted shield snapshot store/error",
-    "endpoint error event future key_policy lease on_lost policy refusal store/claim store/statement",
+    "endpoint error event key_policy lease on_lost policy refusal store/claim store/statement",
     "config form framing parameters scope source store/polling store/traits store/wire",
-    "answer capture claiming context giving_back guard identify reconcile renewals run store/boxed store/cached store/chaos store/encrypted store/memory store/postgres store/redis store/sqlite unowned upload waiting",
+    "answer capture claiming context future giving_back guard identify reconcile renewals run store/boxed store/cached store/chaos store/encrypted store/memory store/postgres store/redis store/sqlite unowned upload waiting",
     "conformance exchange step transaction",
     "service",
     "knobs layer limits",
