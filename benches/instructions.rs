@@ -4,7 +4,8 @@
 //! cargo bench --bench instructions
 //! ```
 //!
-//! valgrind knows no SHA instructions, so that a hash is many times what it is on the machine itself: it is left out.
+//! valgrind knows no SHA instructions, so that a hash is many times what it is on the machine itself: it is left out. So
+//! is what the allocator does inside, which depends on what it finds free; its calls are counted beside.
 //! With `--check FILE` the counts are compared with those of a file, with `--write FILE` they are kept in one; see
 //! `benches/guard/run.sh`.
 
@@ -76,7 +77,7 @@ fn table() -> Costs {
     costs
 }
 
-/// Of one call, without hashing.
+/// Of one call, without hashing and without what the allocator does inside.
 fn counted(case: Case, around: Around) -> Counts {
     let program = env::current_exe().unwrap();
     let of = |calls: u64| {

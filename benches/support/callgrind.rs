@@ -14,8 +14,9 @@ pub(crate) fn is_there() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok()
 }
 
-/// Runs a program, and counts instructions while one of its functions runs, but for those of functions with `without` in
-/// their names, and all calls of the allocator.
+/// Runs a program, and counts while one of its functions runs: calls of the allocator, and instructions but for its own
+/// and those of functions with `without` in their names. What the allocator has to do depends on what it finds free, and
+/// with that on the secrets that maps draw.
 pub(crate) fn counted(function: &str, program: &Path, arguments: &[&str], without: &str) -> Counts {
     let file = env::temp_dir().join(format!("callgrind.{}", process::id()));
     let output = Command::new("valgrind")
@@ -37,9 +38,9 @@ pub(crate) fn counted(function: &str, program: &Path, arguments: &[&str], withou
 /// In a profile a `fn=` line is followed by lines of its own costs; a `calls=` line says how often it has called what
 /// the `cfn=` line before names, and is followed by the costs of that, which that has told itself.
 fn sum(profile: &str, without: &str) -> Counts {
-    const ALLOCATOR: [&str; 3] = ["malloc", "calloc", "realloc"];
+    const ALLOCATOR: [&str; 4] = ["malloc", "calloc", "realloc", "free"];
     let (mut function, mut called) = ("", "");
-    let (mut instructions, mut allocations) = (0, 0);
+    let (mut instructions, mut of_allocator, mut allocations) = (0, 0, 0);
     let mut lines = profile.lines();
     while let Some(line) = lines.next() {
         if let Some(name) = line.strip_prefix("fn=") {
@@ -47,10 +48,13 @@ fn sum(profile: &str, without: &str) -> Counts {
         } else if let Some(name) = line.strip_prefix("cfn=") {
             called = name;
         } else if let Some(calls) = line.strip_prefix("calls=") {
+            let cost = lines.next().unwrap();
             if ALLOCATOR.contains(&called) && !ALLOCATOR.contains(&function) {
-                allocations += number(calls.split(' ').next());
+                of_allocator += number(cost.split(' ').nth(1));
+                if called != "free" {
+                    allocations += number(calls.split(' ').next());
+                }
             }
-            lines.next();
         } else if line.starts_with(|first: char| first.is_ascii_digit())
             && !function.contains(without)
         {
@@ -58,7 +62,7 @@ fn sum(profile: &str, without: &str) -> Counts {
         }
     }
     Counts {
-        instructions: instructions as f64,
+        instructions: (instructions - of_allocator) as f64,
         allocations: allocations as f64,
     }
 }

@@ -8,10 +8,6 @@ use crate::callgrind::Counts;
 /// So much more or less is no change.
 const TOLERANCE: f64 = 0.04;
 
-/// The same for the instructions of first requests: a store draws the secret of its map, and with it where its records go
-/// and what the allocator finds free, which is up to seven per cent from run to run.
-const TOLERANCE_OF_FIRST: f64 = 0.08;
-
 #[derive(Default)]
 pub(crate) struct Costs(BTreeMap<String, Counts>);
 
@@ -46,13 +42,9 @@ impl Costs {
             .into_iter()
             .filter(|case| match (self.0.get(*case), kept.0.get(*case)) {
                 (Some(now), Some(kept)) => {
-                    let of_instructions = match case.rsplit('\t').next() {
-                        Some("first") => TOLERANCE_OF_FIRST,
-                        _ => TOLERANCE,
-                    };
-                    let differs = |now: f64, kept: f64, by| (now - kept).abs() > kept * by;
-                    let differ = differs(now.instructions, kept.instructions, of_instructions)
-                        || differs(now.allocations, kept.allocations, TOLERANCE);
+                    let differs = |now: f64, kept: f64| (now - kept).abs() > kept * TOLERANCE;
+                    let differ = differs(now.instructions, kept.instructions)
+                        || differs(now.allocations, kept.allocations);
                     if differ {
                         println!(
                             "{case}: {:.0} instructions and {:.2} allocations, kept {:.0} and {:.2}",
