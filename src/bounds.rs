@@ -1,7 +1,6 @@
 //! What is bounded: executions, waiters, bytes. Shared by all clones of a layer.
 
 use std::fmt;
-use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -62,10 +61,15 @@ impl Bounds {
 
     /// A share of nothing, which may grow as long as something else keeps the bounds.
     pub(crate) fn none(&self, gauge: Gauge) -> Share<&Self> {
+        self.handed_over(gauge, 0)
+    }
+
+    /// A share that was [handed over](Share::hand_over).
+    pub(crate) fn handed_over(&self, gauge: Gauge, amount: usize) -> Share<&Self> {
         Share {
             bounds: self,
             gauge,
-            amount: 0,
+            amount,
         }
     }
 
@@ -126,16 +130,10 @@ impl<B: Deref<Target = Bounds>> Share<B> {
         let before = (self.gauge)(&self.bounds).fetch_add(amount, Ordering::SeqCst);
         before.saturating_add(amount) <= most
     }
-}
 
-impl Share<&Bounds> {
-    /// The same share, by who keeps the bounds.
-    pub(crate) fn kept_by(mut self, bounds: Arc<Bounds>) -> Share {
-        Share {
-            bounds,
-            gauge: self.gauge,
-            amount: mem::take(&mut self.amount),
-        }
+    /// Leaves it to somebody who keeps the bounds for other reasons.
+    pub(crate) fn hand_over(mut self) {
+        self.amount = 0;
     }
 }
 

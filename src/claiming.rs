@@ -59,7 +59,7 @@ pub(crate) trait AnyCore: Send + Sync {
     fn boxed(&self) -> Core<BoxStore>;
 }
 
-impl<St: Store> AnyCore for Core<St> {
+impl<St: Store> AnyCore for Arc<Core<St>> {
     fn config(&self) -> &Config {
         &self.config
     }

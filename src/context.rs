@@ -62,7 +62,7 @@ pub(crate) struct Claimed {
 impl Claimed {
     /// The layer that has claimed.
     pub(crate) fn core(&self) -> &dyn AnyCore {
-        &*self.progress.core
+        &self.progress.core
     }
 
     /// Whether the values of this step are of that type, as far as this attempt has seen.

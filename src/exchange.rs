@@ -42,8 +42,7 @@ use crate::waiting::Patience;
 /// From the claim on the future that this is must be driven to its end, whatever happens to the client;
 /// [`Progress`] says so to its owner. A block and not an async function, which would hold its arguments twice.
 pub(crate) fn exchange<S, St, B, R>(
-    core: Arc<Core<St>>,
-    progress: Arc<Progress>,
+    progress: Arc<Progress<Arc<Core<St>>>>,
     service: S,
     request: Request<B>,
 ) -> impl Future<Output = Result<Response<ResponseBody<R>>, S::Error>>
@@ -56,14 +55,14 @@ where
     let (mut parts, body) = request.into_parts();
     let mut service = Readiness::Ready(service);
     async move {
-        let mut upload = Upload::new(body, &core.bounds);
-        let config = &core.config;
+        let core = &progress.core;
+        let (config, mut upload) = (&core.config, Upload::new(body, &core.bounds));
         let claimed = async {
             // 1. Key, scope, body and fingerprint. Whatever is wrong with them, nothing has been claimed yet.
-            let identity = identify(&core, &parts, &mut upload).await?;
+            let identity = identify(core, &parts, &mut upload).await?;
             // 2. Claim. From here on the work no longer belongs to the connection.
             let body = upload.data();
-            let claimed = claim(&core, &progress, &mut service, &parts, body, identity).await?;
+            let claimed = claim(&progress, &mut service, &parts, body, identity).await?;
             if !claimed.is_doubtful() {
                 return Ok(claimed);
             }
@@ -72,7 +71,7 @@ where
         let ownership = match claimed.await {
             Ok(ownership) => ownership,
             Err(unowned) => {
-                return match answer_unowned(config, &progress, &mut parts, unowned) {
+                return match answer_unowned(config, &*progress, &mut parts, unowned) {
                     Ok(answer) => Ok(answer),
                     Err(unprotected) => {
                         progress.let_go();
@@ -88,7 +87,9 @@ where
         let (body, share) = upload.into_body();
         let request = Request::from_parts(parts, body);
         let run = {
-            let run = pin!(caught(run(config, &progress, &ownership, service, request)));
+            let run = pin!(caught(run(
+                config, &*progress, &ownership, service, request
+            )));
             ownership.executing(run).await
         };
         drop(share);
@@ -161,8 +162,7 @@ const MOST_OTHER_TERMS: u32 = 8;
 
 /// Claims the record of a request, or says what happens instead. A block too.
 fn claim<S, St>(
-    core: &Arc<Core<St>>,
-    progress: &Arc<Progress>,
+    progress: &Arc<Progress<Arc<Core<St>>>>,
     service: &mut Readiness<S>,
     parts: &Parts,
     body: &[u8],
@@ -172,6 +172,7 @@ where
     S: Clone,
     St: Store,
 {
+    let core = &progress.core;
     let config = &core.config;
     async move {
         let record_key = Some(identity.record_key);
@@ -197,8 +198,7 @@ where
             let record = match core.claim(&claim, sent_at).await {
                 Ok(Claim::Owned(owned)) => {
                     let key = IdempotencyKey::new(&identity.key);
-                    let running = running.kept_by(Arc::clone(&core.bounds));
-                    let (core, progress) = (Arc::clone(core), Arc::clone(progress));
+                    let (core, progress) = (Arc::clone(core), progress.clone());
                     let ownership =
                         Ownership::new(core, progress, key, &claim, owned, sent_at, running);
                     return Ok(ownership);
@@ -207,7 +207,8 @@ where
                 Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
                 Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
                 Err(failure) => {
-                    let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, progress);
+                    let refusal =
+                        core.refuse_unclaimed(&failure, &claim, sent_at, progress.clone());
                     let run = config.on_store_error == OnStoreError::RunUnprotected;
                     if !run || !failure.is_outage() || progress.is_client_gone() {
                         return Err(unowned(Instead::Refuse(refusal)));

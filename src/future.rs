@@ -123,25 +123,27 @@ impl<F, R: Body + 'static, E: 'static> fmt::Debug for ResponseFuture<F, R, E> {
 }
 
 /// How far a guarded request has come, as far as its end of the connection is concerned.
-pub(crate) struct Progress {
-    /// The layer that guards it.
-    pub(crate) core: Arc<dyn AnyCore>,
+pub(crate) struct Progress<C: ?Sized = dyn AnyCore> {
     held: AtomicBool,
     client_gone: AtomicBool,
     runtime: OnceLock<Handle>,
+    /// The layer that guards it. Once for all that is at this request: every thread counts the references to a layer.
+    pub(crate) core: C,
 }
 
-impl Progress {
-    pub(crate) fn new(core: Arc<dyn AnyCore>) -> Self {
+impl<C: AnyCore> Progress<C> {
+    pub(crate) fn new(core: C) -> Self {
         let (held, client_gone) = (AtomicBool::new(false), AtomicBool::new(false));
         Self {
-            core,
             held,
             client_gone,
             runtime: OnceLock::new(),
+            core,
         }
     }
+}
 
+impl<C: AnyCore + ?Sized> Progress<C> {
     /// From here on the work outlives its connection.
     pub(crate) fn hold(&self) {
         self.held.store(true, Ordering::Release);

@@ -1,6 +1,7 @@
 //! Ownership of a record: kept alive while the handler runs, settled once, given up when dropped.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::bounds::Share;
+use crate::bounds::{Bounds, Share};
 use crate::claiming::Core;
 use crate::clock;
 use crate::context::{Claimed, Idempotency};
@@ -63,12 +64,12 @@ impl Ended {
 /// The ownership of one record, from the claim to its settlement.
 ///
 /// Dropped before it was settled, it settles beside whatever goes on; where no runtime does, the lease does the rest.
+/// Until then it is one of the executions.
 pub(crate) struct Ownership<St: Store> {
     renewals: Renewals<St>,
     started: AtomicBool,
     decided: Option<Settlement>,
     ended: bool,
-    _running: Share,
 }
 
 impl<St: Store> Ownership<St> {
@@ -79,8 +80,9 @@ impl<St: Store> Ownership<St> {
         request: &ClaimRequest,
         owned: Owned,
         sent_at: Instant,
-        running: Share,
+        running: Share<impl Deref<Target = Bounds>>,
     ) -> Self {
+        running.hand_over();
         let claim = Arc::new(Claimed {
             key,
             progress,
@@ -95,7 +97,6 @@ impl<St: Store> Ownership<St> {
             started: AtomicBool::new(false),
             decided: None,
             ended: false,
-            _running: running,
         }
     }
 
@@ -320,6 +321,34 @@ impl<St: Store> Ownership<St> {
             Settlement::Abandon
         }
     }
+
+    /// Settles what has not been settled, without waiting for it.
+    fn settle_beside(&self, decided: Option<Settlement>) {
+        if self.ended || self.claim().lease.entrusted.is_committed() {
+            return;
+        }
+        let settlement = decided.unwrap_or_else(|| self.without_outcome());
+        let renewals = self.renewals.clone();
+        // Never a panic: this may run while another one unwinds.
+        let slow = catch_unwind(AssertUnwindSafe(|| {
+            let mut settling = Box::pin(async move { apply(&renewals, &settlement).await });
+            let mut cx = Context::from_waker(Waker::noop());
+            settling
+                .as_mut()
+                .poll(&mut cx)
+                .is_pending()
+                .then_some(settling)
+        }));
+        // What takes longer goes on without this guard, which would spawn again where its runtime ends.
+        if let Ok(Some(settling)) = slow {
+            let core = Arc::clone(self.core());
+            let unsettled = core.bounds.take(|bounds| &bounds.unsettled, 1);
+            self.claim().progress.spawn(async move {
+                let _unsettled = unsettled;
+                let _ = core.answered(settling).await;
+            });
+        }
+    }
 }
 
 async fn apply<St: Store>(
@@ -346,29 +375,9 @@ async fn apply<St: Store>(
 
 impl<St: Store> Drop for Ownership<St> {
     fn drop(&mut self) {
-        if self.ended || self.claim().lease.entrusted.is_committed() {
-            return;
-        }
-        let settlement = (self.decided.take()).unwrap_or_else(|| self.without_outcome());
-        let renewals = self.renewals.clone();
-        // Never a panic: this may run while another one unwinds.
-        let slow = catch_unwind(AssertUnwindSafe(|| {
-            let mut settling = Box::pin(async move { apply(&renewals, &settlement).await });
-            let mut cx = Context::from_waker(Waker::noop());
-            settling
-                .as_mut()
-                .poll(&mut cx)
-                .is_pending()
-                .then_some(settling)
-        }));
-        // What takes longer goes on without this guard, which would spawn again where its runtime ends.
-        if let Ok(Some(settling)) = slow {
-            let core = Arc::clone(self.core());
-            let unsettled = core.bounds.take(|bounds| &bounds.unsettled, 1);
-            self.claim().progress.spawn(async move {
-                let _unsettled = unsettled;
-                let _ = core.answered(settling).await;
-            });
-        }
+        let decided = self.decided.take();
+        let bounds = &self.core().bounds;
+        let _running = bounds.handed_over(|bounds| &bounds.executions, 1);
+        self.settle_beside(decided);
     }
 }

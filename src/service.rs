@@ -156,8 +156,8 @@ where
         // perhaps, belongs to the instance that was polled.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let progress = Arc::new(Progress::new(Arc::<Core<St>>::clone(core)));
-        let work = boxed(|| exchange(Arc::clone(core), Arc::clone(&progress), ready, request));
+        let progress = Arc::new(Progress::new(Arc::clone(core)));
+        let work = boxed(|| exchange(Arc::clone(&progress), ready, request));
         ResponseFuture::guarded(work, progress)
     }
 }

@@ -192,7 +192,8 @@ async fn claim_step<E>(
             Ok(Claim::Existing(record)) => record,
             Ok(Claim::Full | Claim::OverQuota) => return Err(StepError::Full),
             Err(failure) => {
-                core.refuse_unclaimed(&failure, &request, sent_at, &claim.progress);
+                let progress = Arc::clone(&claim.progress);
+                core.refuse_unclaimed(&failure, &request, sent_at, progress);
                 return Err(StepError::Store(failure.reason.to_string().into()));
             }
         };
@@ -223,7 +224,7 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let Self { core, progress, .. } = self;
-            core.give_back(self.request, self.sent_at, progress);
+            core.give_back(self.request, self.sent_at, Arc::clone(progress));
         }
     }
 }
