@@ -207,8 +207,8 @@ where
                 Ok(Claim::Full) => return Err(refused(RefusalCode::StoreFull)),
                 Ok(Claim::OverQuota) => return Err(refused(RefusalCode::QuotaExceeded)),
                 Err(failure) => {
-                    let refusal =
-                        core.refuse_unclaimed(&failure, &claim, sent_at, progress.clone());
+                    let gives_back: Arc<Progress> = progress.clone();
+                    let refusal = core.refuse_unclaimed(&failure, &claim, sent_at, &gives_back);
                     let run = config.on_store_error == OnStoreError::RunUnprotected;
                     if !run || !failure.is_outage() || progress.is_client_gone() {
                         return Err(unowned(Instead::Refuse(refusal)));

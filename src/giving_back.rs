@@ -27,7 +27,7 @@ impl<St: Store> Core<St> {
         failure: &Unclaimed,
         request: &ClaimRequest,
         sent_at: Instant,
-        progress: Arc<Progress>,
+        progress: &Arc<Progress>,
     ) -> Refusal {
         if failure.may_be_applied {
             self.give_back(request, sent_at, progress);
@@ -45,7 +45,7 @@ impl<St: Store> Core<St> {
         self: &Arc<Self>,
         request: &ClaimRequest,
         sent_at: Instant,
-        progress: Arc<Progress>,
+        progress: &Arc<Progress>,
     ) {
         // Where requests run all the same, give-backs take half of the bound at the most: a store that hangs must
         // not close the door that was left open. What is not given back is free at the end of its lease.
@@ -56,7 +56,7 @@ impl<St: Store> Core<St> {
         if let Some(detached) = self.bounds.take_within(|bounds| &bounds.detached, 1, most) {
             let running = self.bounds.take(|bounds| &bounds.executions, 1);
             let request = request.clone().with_take_over(TakeOver::Never);
-            let (core, claimed) = (Arc::clone(self), Arc::clone(&progress));
+            let (core, claimed) = (Arc::clone(self), Arc::clone(progress));
             progress.spawn(async move {
                 let _detached = detached;
                 core.give_back_when_answered(request, sent_at, claimed, running)

@@ -192,8 +192,7 @@ async fn claim_step<E>(
             Ok(Claim::Existing(record)) => record,
             Ok(Claim::Full | Claim::OverQuota) => return Err(StepError::Full),
             Err(failure) => {
-                let progress = Arc::clone(&claim.progress);
-                core.refuse_unclaimed(&failure, &request, sent_at, progress);
+                core.refuse_unclaimed(&failure, &request, sent_at, &claim.progress);
                 return Err(StepError::Store(failure.reason.to_string().into()));
             }
         };
@@ -224,7 +223,7 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let Self { core, progress, .. } = self;
-            core.give_back(self.request, self.sent_at, Arc::clone(progress));
+            core.give_back(self.request, self.sent_at, progress);
         }
     }
 }
